@@ -1,0 +1,31 @@
+"""A realtime voice session without any input or output of its own.
+
+The protocol of the OpenAI Realtime API as pure state: bytes and commands in, bytes and typed events out,
+time as an argument. No socket, no clock, no task; any event loop can drive it, and so can a `for` loop.
+
+- `ClientProtocol` is the client's side of a session, `ServerProtocol` the server's.
+- `Endpoint`, `SessionConfig`, `tool` say where, how and with which functions.
+- `events` is the wire's own vocabulary, usable alone: every event as a typed struct, and the codec.
+- The session events (`SpeechStarted`, `AudioDelta`, ...) are what `ClientProtocol.next_event` gives.
+- Every error derives from `RealtimeError`.
+"""
+
+from ._errors import CommandRefused as CommandRefused
+from ._errors import CommandTimeout as CommandTimeout
+from ._errors import ConfigurationError as ConfigurationError
+from ._errors import ConnectionClosed as ConnectionClosed
+from ._errors import EditsFailed as EditsFailed
+from ._errors import FrameError as FrameError
+from ._errors import GenerationFailed as GenerationFailed
+from ._errors import HandshakeRejected as HandshakeRejected
+from ._errors import LocalProtocolError as LocalProtocolError
+from ._errors import MessageTooBig as MessageTooBig
+from ._errors import MissingExtra as MissingExtra
+from ._errors import RealtimeError as RealtimeError
+from ._errors import RemoteProtocolError as RemoteProtocolError
+from ._errors import SchemaError as SchemaError
+from ._errors import StreamOverflow as StreamOverflow
+from ._errors import ToolArgumentsError as ToolArgumentsError
+from ._errors import ToolDefinitionError as ToolDefinitionError
+from ._errors import UnsupportedByDialect as UnsupportedByDialect
+from ._version import __version__ as __version__
