@@ -10,6 +10,7 @@ time as an argument. No socket, no clock, no task; any event loop can drive it, 
 - Every error derives from `RealtimeError`.
 """
 
+from . import events as events
 from ._errors import CommandRefused as CommandRefused
 from ._errors import CommandTimeout as CommandTimeout
 from ._errors import ConfigurationError as ConfigurationError
@@ -28,4 +29,10 @@ from ._errors import StreamOverflow as StreamOverflow
 from ._errors import ToolArgumentsError as ToolArgumentsError
 from ._errors import ToolDefinitionError as ToolDefinitionError
 from ._errors import UnsupportedByDialect as UnsupportedByDialect
+from ._sources import CountingBytes as CountingBytes
+from ._sources import SequentialIds as SequentialIds
 from ._version import __version__ as __version__
+from .events import NoiseReduction as NoiseReduction
+from .events import SemanticVad as SemanticVad
+from .events import ServerVad as ServerVad
+from .events import Transcription as Transcription
