@@ -11,6 +11,8 @@ time as an argument. No socket, no clock, no task; any event loop can drive it, 
 """
 
 from . import events as events
+from ._endpoint import Dialect as Dialect
+from ._endpoint import Endpoint as Endpoint
 from ._errors import CommandRefused as CommandRefused
 from ._errors import CommandTimeout as CommandTimeout
 from ._errors import ConfigurationError as ConfigurationError
