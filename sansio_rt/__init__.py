@@ -11,6 +11,10 @@ time as an argument. No socket, no clock, no task; any event loop can drive it, 
 """
 
 from . import events as events
+from ._audio import AudioData as AudioData
+from ._audio import AudioEncoder as AudioEncoder
+from ._audio import AudioFormat as AudioFormat
+from ._audio import AudioFrame as AudioFrame
 from ._endpoint import Dialect as Dialect
 from ._endpoint import Endpoint as Endpoint
 from ._errors import CommandRefused as CommandRefused
