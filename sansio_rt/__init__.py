@@ -15,6 +15,10 @@ from ._audio import AudioData as AudioData
 from ._audio import AudioEncoder as AudioEncoder
 from ._audio import AudioFormat as AudioFormat
 from ._audio import AudioFrame as AudioFrame
+from ._diff import CreateItem as CreateItem
+from ._diff import DeleteItem as DeleteItem
+from ._diff import Edit as Edit
+from ._diff import diff as diff
 from ._endpoint import Dialect as Dialect
 from ._endpoint import Endpoint as Endpoint
 from ._errors import CommandRefused as CommandRefused
@@ -37,6 +41,8 @@ from ._errors import ToolDefinitionError as ToolDefinitionError
 from ._errors import UnsupportedByDialect as UnsupportedByDialect
 from ._sources import CountingBytes as CountingBytes
 from ._sources import SequentialIds as SequentialIds
+from ._tools import Tool as Tool
+from ._tools import tool as tool
 from ._version import __version__ as __version__
 from .events import NoiseReduction as NoiseReduction
 from .events import SemanticVad as SemanticVad
