@@ -39,6 +39,7 @@ from ._errors import StreamOverflow as StreamOverflow
 from ._errors import ToolArgumentsError as ToolArgumentsError
 from ._errors import ToolDefinitionError as ToolDefinitionError
 from ._errors import UnsupportedByDialect as UnsupportedByDialect
+from ._server import ServerProtocol as ServerProtocol
 from ._sources import CountingBytes as CountingBytes
 from ._sources import SequentialIds as SequentialIds
 from ._tools import Tool as Tool

@@ -1,0 +1,357 @@
+"""The server's conversation: items in order, with the sound that belongs to them.
+
+Every method that answers a client event either does all of it and queues its events, or raises
+`Refusal` and changes nothing. Codes and sentences are those of the service.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
+
+from . import events
+from ._audio import AudioFormat
+from ._server_input import Sound
+from ._server_item_checks import checked_item
+from ._server_outbox import Outbox
+from ._server_usage import IMAGE_TOKENS, Tally, audio_in_tokens, audio_out_tokens, text_tokens
+from ._server_work import HistoryTurn, Refusal, ServerLimits, TurnRole
+
+__all__ = ["Record", "ServerConversation", "without_transcript"]
+
+ROOT = "root"
+_MESSAGE_ROLES: dict[str, TurnRole] = {"user": "user", "assistant": "assistant"}
+
+
+@dataclass
+class Record:
+    """One item and what the server alone knows of it.
+
+    Attributes:
+        id: The item's id.
+        item: Its wire form, without audio bytes.
+        sound: Its audio, or None for an item without.
+        heard: The words of the user's audio; None while they are not known yet, "" where there is
+            no audio.
+        wants: The transcription that the client asked for when the item was committed, or None.
+        truncated: Whether the client has cut it: what is generated later is no part of it.
+    """
+
+    id: str
+    item: events.Item
+    sound: Sound | None = None
+    heard: str | None = ""
+    wants: events.Transcription | None = None
+    truncated: bool = False
+
+    @property
+    def role(self) -> str:
+        """`user`, `assistant`, `system`, or "" for what is no message."""
+        return self.item.role if isinstance(self.item, events.Message) else ""
+
+    def with_sound(self) -> events.Item:
+        """The wire form with the audio in its first audio part."""
+        if self.sound is None or not isinstance(self.item, events.Message):
+            return self.item
+        parts = list(self.item.content)
+        for index, part in enumerate(parts):
+            if isinstance(part, events.InputAudio | events.OutputAudio):
+                encoded = base64.b64encode(self.sound.data).decode()
+                parts[index] = msgspec.structs.replace(part, audio=encoded)
+                break
+        return msgspec.structs.replace(self.item, content=parts)
+
+    def set_transcript(self, text: str) -> None:
+        """Put the words of the user's audio into the item, where `retrieve` finds them."""
+        if isinstance(self.item, events.Message):
+            parts = [
+                msgspec.structs.replace(part, transcript=text)
+                if isinstance(part, events.InputAudio)
+                else part
+                for part in self.item.content
+            ]
+            self.item = msgspec.structs.replace(self.item, content=parts)
+
+    def turn(self) -> HistoryTurn | None:
+        """The item as a mind reads it, or None for kinds that a mind does not know."""
+        item = self.item
+        if isinstance(item, events.Message):
+            role = _MESSAGE_ROLES.get(item.role, "system")
+            words = [_words(part) for part in item.content]
+            if self.heard:
+                words.append(self.heard)
+            return HistoryTurn(role, " ".join(word for word in words if word))
+        if isinstance(item, events.FunctionCall):
+            return HistoryTurn(
+                "tool_call", item.arguments, name=item.name, call_id=str(item.call_id)
+            )
+        if isinstance(item, events.FunctionCallOutput):
+            return HistoryTurn("tool_output", item.output, call_id=item.call_id)
+        return None
+
+    def tally(self) -> Tally:
+        """What the item costs as input."""
+        turn = self.turn()
+        if self.sound is None:
+            images = 0
+            if isinstance(self.item, events.Message):
+                images = sum(isinstance(part, events.InputImage) for part in self.item.content)
+            return Tally(text_tokens(turn.text) if turn else 0, image=images * IMAGE_TOKENS)
+        duration_ms = self.sound.duration_ms
+        count = audio_out_tokens if self.role == "assistant" else audio_in_tokens
+        return Tally(audio=count(duration_ms))
+
+
+def _words(part: events.Part) -> str:
+    # A user's audio is read from what was recognised, not from a transcript that the client claims.
+    if isinstance(part, events.InputAudio):
+        return ""
+    if isinstance(part, events.InputImage):
+        return "[image]"
+    words = getattr(part, "transcript", UNSET) or getattr(part, "text", UNSET)
+    return words if isinstance(words, str) else ""
+
+
+class ServerConversation:
+    """The default conversation.
+
+    Args:
+        outbox: Where its events go.
+        limits: The service's numbers.
+    """
+
+    def __init__(self, outbox: Outbox, limits: ServerLimits) -> None:
+        self.id = outbox.new_id("conv")
+        self._outbox = outbox
+        self._limits = limits
+        self._order: list[str] = []
+        self._records: dict[str, Record] = {}
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def get(self, item_id: str) -> Record | None:
+        """The record of an item, or None."""
+        return self._records.get(item_id)
+
+    def records(self) -> list[Record]:
+        """All records in order."""
+        return [self._records[item_id] for item_id in self._order]
+
+    @property
+    def last_id(self) -> str | None:
+        """The id of the last item, or None."""
+        return self._order[-1] if self._order else None
+
+    def previous_id(self, item_id: str) -> str | None:
+        """The id of the item before one, or None for the first."""
+        # Nearly always it is the last one, and a search through a long history would take its time.
+        last = len(self._order) - 1
+        index = last if self._order[last] == item_id else self._order.index(item_id)
+        return self._order[index - 1] if index else None
+
+    def create(self, event: events.ConversationItemCreate, audio: AudioFormat) -> Record:
+        """Answer `conversation.item.create`.
+
+        Args:
+            event: The client's event.
+            audio: The session's input format, in which a user's audio part is read.
+
+        Raises:
+            Refusal: The item or its place is not acceptable.
+        """
+        index = self._place(event.previous_item_id)
+        record = self.accepted(event.item, audio)
+        if record.id in self._records:
+            raise Refusal(
+                f"Error adding item: the item with id '{record.id}' already exists.",
+                code="item_create_duplicate_item_id",
+                param="item.id",
+            )
+        self.add(record, index)
+        self.done(record)
+        return record
+
+    def add(self, record: Record, index: int | None = None) -> None:
+        """Put an item into the conversation and tell of it.
+
+        Args:
+            record: The item; its id is new.
+            index: Where; None is the end.
+        """
+        self._order.insert(len(self._order) if index is None else index, record.id)
+        self._records[record.id] = record
+        self._outbox.emit(
+            events.ConversationItemAdded(
+                previous_item_id=self.previous_id(record.id), item=record.item
+            )
+        )
+
+    def done(self, record: Record) -> None:
+        """Tell that an item will not change any more; nothing if it was deleted meanwhile.
+
+        Another may have been created under its id since.
+        """
+        if self._records.get(record.id) is record:
+            self._outbox.emit(
+                events.ConversationItemDone(
+                    previous_item_id=self.previous_id(record.id), item=record.item
+                )
+            )
+
+    def delete(self, event: events.ConversationItemDelete) -> None:
+        """Answer `conversation.item.delete`.
+
+        Raises:
+            Refusal: There is no such item.
+        """
+        self._known(event.item_id, "delete", "deleting")
+        self._order.remove(event.item_id)
+        del self._records[event.item_id]
+        self._outbox.emit(events.ConversationItemDeleted(item_id=event.item_id))
+
+    def retrieve(self, event: events.ConversationItemRetrieve) -> None:
+        """Answer `conversation.item.retrieve`, with the item's audio.
+
+        Raises:
+            Refusal: There is no such item.
+        """
+        record = self._known(event.item_id, "retrieve", "retrieving")
+        self._outbox.emit(events.ConversationItemRetrieved(item=record.with_sound()))
+
+    def truncate(self, event: events.ConversationItemTruncate) -> None:
+        """Answer `conversation.item.truncate`: cut an assistant's audio and forget its transcript.
+
+        Raises:
+            Refusal: It is no assistant's audio, or there is less audio than that.
+        """
+        record = self._known(event.item_id, "truncate", "truncating")
+        sound = record.sound
+        if record.role != "assistant" or sound is None or not sound.data:
+            raise Refusal(
+                "Only model output audio messages can be truncated",
+                code="unsupported_content_type",
+                param="item_id",
+            )
+        if event.content_index != 0:
+            raise Refusal(
+                f"Invalid value: content_index {event.content_index}; use 0.",
+                code="invalid_value",
+                param="content_index",
+            )
+        if event.audio_end_ms <= 0:
+            raise Refusal(
+                f"Invalid 'audio_end_ms': {event.audio_end_ms}ms leaves nothing; delete the item.",
+                code="invalid_value",
+                param="audio_end_ms",
+            )
+        if event.audio_end_ms > sound.duration_ms:
+            raise Refusal(
+                f"Audio content of {int(sound.duration_ms)}ms is already shorter than "
+                f"{event.audio_end_ms}ms",
+                code="invalid_value",
+                param="audio_end_ms",
+            )
+        sound.cut(event.audio_end_ms)
+        record.truncated = True
+        record.item = without_transcript(record.item)
+        self._outbox.emit(
+            events.ConversationItemTruncated(
+                item_id=record.id, content_index=0, audio_end_ms=event.audio_end_ms
+            )
+        )
+
+    def accepted(
+        self,
+        item: events.Item,
+        audio: AudioFormat,
+        path: str = "item",
+        known_calls: Collection[str] = (),
+    ) -> Record:
+        """Check an item of the client and give it what it lacks.
+
+        Args:
+            item: The client's item.
+            audio: The session's input format.
+            path: JSON path of the item in its event, for the error.
+            known_calls: Ids of calls that an output may answer, beside those of the conversation.
+
+        Raises:
+            Refusal: It is not acceptable.
+        """
+        shown, sound = checked_item(item, audio, path)
+        given_id = getattr(item, "id", None)
+        item_id = (
+            given_id if isinstance(given_id, str) and given_id else self._outbox.new_id("item")
+        )
+        if len(item_id) > self._limits.item_id_characters:
+            raise Refusal(
+                f"Invalid '{path}.id': string too long. Expected a string with maximum length "
+                f"{self._limits.item_id_characters}, but got one with length {len(item_id)}.",
+                code="string_above_max_length",
+                param=f"{path}.id",
+            )
+        if isinstance(item, events.FunctionCallOutput) and item.call_id not in known_calls:
+            self._check_call(item.call_id, f"{path}.call_id")
+        if isinstance(shown, events.FunctionCall) and not shown.call_id:
+            shown = msgspec.structs.replace(shown, call_id=self._outbox.new_id("call"))
+        whole = msgspec.structs.replace(shown, id=item_id)
+        heard = None if sound is not None else ""
+        return Record(item_id, whole, sound, heard)
+
+    def turns(self, records: Iterable[Record]) -> tuple[HistoryTurn, ...]:
+        """The history that a mind reads."""
+        return tuple(turn for record in records if (turn := record.turn()) is not None)
+
+    def _known(self, item_id: str, verb: str, doing: str) -> Record:
+        record = self._records.get(item_id)
+        if record is None:
+            raise Refusal(
+                f"Error {doing} item: the item with id '{item_id}' does not exist.",
+                code=f"item_{verb}_invalid_item_id",
+                param="item_id",
+            )
+        return record
+
+    def _place(self, previous_item_id: Any) -> int | None:
+        if not isinstance(previous_item_id, str):
+            return None
+        if previous_item_id == ROOT:
+            return 0
+        if previous_item_id not in self._records:
+            raise Refusal(
+                f"Error adding item: the previous item with id '{previous_item_id}' "
+                "does not exist.",
+                code="item_create_invalid_previous_item_id",
+                param="previous_item_id",
+            )
+        return self._order.index(previous_item_id) + 1
+
+    def _check_call(self, call_id: str, path: str) -> None:
+        calls = (record.item for record in self._records.values())
+        if not any(
+            isinstance(item, events.FunctionCall) and item.call_id == call_id for item in calls
+        ):
+            raise Refusal(
+                f"Tool call ID '{call_id}' not found in conversation.",
+                code="invalid_tool_call_id",
+                param=path,
+            )
+
+
+def without_transcript(item: events.Item) -> events.Item:
+    """The item after a truncation: its audio parts have lost their transcript."""
+    if not isinstance(item, events.Message):
+        return item
+    parts = [
+        msgspec.structs.replace(part, transcript=UNSET)
+        if isinstance(part, events.OutputAudio)
+        else part
+        for part in item.content
+    ]
+    return msgspec.structs.replace(item, content=parts)

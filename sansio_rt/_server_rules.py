@@ -1,0 +1,263 @@
+"""What single fields of a client's objects must be: tables, and the functions that apply them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any, cast
+
+from msgspec import UNSET
+
+from . import events
+from ._server_work import Refusal
+
+__all__ = [
+    "RESPONSE_RULES",
+    "SESSION_RULES",
+    "Rule",
+    "check_known",
+    "check_rules",
+    "entries_of",
+    "setting",
+]
+
+_TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}\Z")
+
+
+def setting(session: Any, path: str) -> Any:
+    """The value at a dotted path, `UNSET` where something on the way is missing."""
+    value = session
+    for name in path.split("."):
+        if value is None or value is UNSET:
+            return UNSET
+        value = getattr(value, name, UNSET)
+    return value
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What one field must be.
+
+    Attributes:
+        path: Dotted path inside the object.
+        holds: Whether a value (neither missing nor null) is acceptable.
+        wants: What would be, for the error's sentence.
+        code: The error's code.
+    """
+
+    path: str
+    holds: Callable[[Any], bool]
+    wants: str
+    code: str = "invalid_value"
+
+
+def _between(low: float, high: float) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, int | float) and low <= value <= high
+
+
+def _one_of(*names: str) -> Callable[[Any], bool]:
+    return lambda value: value in names
+
+
+def _is_structured_or(*names: str) -> Callable[[Any], bool]:
+    return lambda value: not isinstance(value, str) or value in names
+
+
+def _is_token_limit(value: Any) -> bool:
+    return value == "inf" or (isinstance(value, int) and 1 <= value <= 4096)
+
+
+def _is_modalities(value: Any) -> bool:
+    return list(value) in (["audio"], ["text"])
+
+
+def _are_tools(value: Any) -> bool:
+    names = [tool.name for tool in value if isinstance(tool, events.FunctionTool)]
+    well_named = all(isinstance(name, str) and _TOOL_NAME.match(name) for name in names)
+    return well_named and len(names) == len(set(names))
+
+
+def _is_format(value: Any) -> bool:
+    return not isinstance(value, events.PcmFormat) or value.rate in (24_000, None, UNSET)
+
+
+_CONNECTORS = frozenset(
+    f"connector_{name}"
+    for name in (
+        "dropbox",
+        "gmail",
+        "googlecalendar",
+        "googledrive",
+        "microsoftteams",
+        "outlookcalendar",
+        "outlookemail",
+        "sharepoint",
+    )
+)
+
+
+def _is_mcp_tool(tool: events.McpTool) -> bool:
+    callers, connector, approval = tool.allowed_callers, tool.connector_id, tool.require_approval
+    return (
+        all(name in ("direct", "programmatic") for name in entries_of(callers))
+        and (not isinstance(connector, str) or connector in _CONNECTORS)
+        and (not isinstance(approval, str) or approval in ("always", "never"))
+    )
+
+
+def _are_mcp_tools(value: Any) -> bool:
+    return all(_is_mcp_tool(tool) for tool in value if isinstance(tool, events.McpTool))
+
+
+_MODALITIES = Rule(
+    "output_modalities",
+    _is_modalities,
+    "Supported combinations are: ['text'] and ['audio'].",
+)
+_TOKENS = Rule("max_output_tokens", _is_token_limit, "Use 1 to 4096, or 'inf'.")
+_TOOLS = Rule(
+    "tools",
+    _are_tools,
+    "Every function needs a name of its own that matches '^[a-zA-Z0-9_-]{1,64}$'.",
+)
+_MCP_TOOLS = Rule(
+    "tools",
+    _are_mcp_tools,
+    "An MCP tool names callers, a connector or an approval that do not exist.",
+)
+_REASONING = Rule(
+    "reasoning.effort",
+    _one_of("minimal", "low", "medium", "high", "xhigh"),
+    "Supported values are: 'minimal', 'low', 'medium', 'high', and 'xhigh'.",
+)
+_OUTPUT_FORMAT = Rule("audio.output.format", _is_format, "PCM audio has a rate of 24000.")
+SESSION_RULES = (
+    _MODALITIES,
+    _TOKENS,
+    _TOOLS,
+    _MCP_TOOLS,
+    _REASONING,
+    _OUTPUT_FORMAT,
+    Rule("audio.input.format", _is_format, "PCM audio has a rate of 24000."),
+    Rule("audio.output.speed", _between(0.25, 1.5), "Use a number from 0.25 to 1.5."),
+    Rule("audio.input.turn_detection.threshold", _between(0.0, 1.0), "Use 0.0 to 1.0."),
+    Rule("audio.input.turn_detection.prefix_padding_ms", _between(0, 60_000), "Use 0 to 60000."),
+    Rule("audio.input.turn_detection.silence_duration_ms", _between(0, 60_000), "Use 0 to 60000."),
+    Rule(
+        "audio.input.turn_detection.idle_timeout_ms", _between(5_000, 30_000), "Use 5000 to 30000."
+    ),
+    Rule(
+        "audio.input.turn_detection.eagerness",
+        _one_of("low", "medium", "high", "auto"),
+        "Supported values are: 'low', 'medium', 'high', and 'auto'.",
+    ),
+    Rule(
+        "audio.input.noise_reduction.type",
+        _one_of("near_field", "far_field"),
+        "Supported values are: 'near_field' and 'far_field'.",
+    ),
+    Rule("audio.input.transcription.model", bool, "Name a transcription model."),
+    Rule(
+        "audio.input.transcription.delay",
+        _one_of("minimal", "low", "medium", "high", "xhigh"),
+        "Supported values are: 'minimal', 'low', 'medium', 'high', and 'xhigh'.",
+    ),
+    Rule(
+        "include",
+        lambda value: all(name == "item.input_audio_transcription.logprobs" for name in value),
+        "Supported values are: 'item.input_audio_transcription.logprobs'.",
+    ),
+    Rule("tracing", _is_structured_or("auto"), "Use 'auto' or a tracing configuration."),
+    Rule(
+        "truncation",
+        _is_structured_or("auto", "disabled"),
+        "Use 'auto', 'disabled', or a retention ratio.",
+    ),
+)
+"""What the fields of a `session.update` must be."""
+RESPONSE_RULES = (
+    _MODALITIES,
+    _TOKENS,
+    _TOOLS,
+    _MCP_TOOLS,
+    _REASONING,
+    _OUTPUT_FORMAT,
+    Rule("conversation", _one_of("auto", "none"), "Supported values are: 'auto' and 'none'."),
+    Rule(
+        "metadata",
+        lambda value: (
+            len(value) <= 16
+            and all(
+                len(key) <= 64 and isinstance(word, str) and len(word) <= 512
+                for key, word in value.items()
+            )
+        ),
+        "Metadata has at most 16 keys of at most 64 characters, and texts of at most 512.",
+    ),
+)
+"""What the parameters of a `response.create` must be."""
+
+
+def check_known(given: Any, path: str) -> None:
+    """Refuse the first field or kind of object that this server does not know.
+
+    Args:
+        given: A Struct of the client, or a list or mapping of such.
+        path: Its JSON path in the event.
+
+    Raises:
+        Refusal: Something is unknown.
+    """
+    if isinstance(given, list):
+        for index, entry in enumerate(entries_of(given)):
+            if isinstance(entry, events.WireObject):
+                check_known(entry, f"{path}[{index}]")
+    if isinstance(given, dict):
+        for name, entry in cast("dict[str, object]", given).items():
+            if isinstance(entry, events.WireObject):
+                check_known(entry, f"{path}.{name}")
+    if isinstance(given, events.UnknownItem | events.UnknownPart | events.UnknownObject):
+        raise Refusal(f"Invalid value: '{given.type}'.", code="invalid_value", param=f"{path}.type")
+    if not isinstance(given, events.WireObject):
+        return
+    for name in given.extra:
+        raise Refusal(
+            f"Unknown parameter: '{path}.{name}'.", code="unknown_parameter", param=f"{path}.{name}"
+        )
+    for name in given.__struct_fields__:
+        check_known(getattr(given, name), f"{path}.{name}")
+
+
+def check_rules(given: Any, rules: Collection[Rule], path: str) -> None:
+    """Refuse the first field that breaks its rule.
+
+    Args:
+        given: A Struct of the client.
+        rules: What its fields must be.
+        path: JSON path of the Struct in its event.
+
+    Raises:
+        Refusal: A field is not acceptable.
+    """
+    for rule in rules:
+        value = setting(given, rule.path)
+        if value is UNSET or value is None or rule.holds(value):
+            continue
+        raise Refusal(
+            f"Invalid value: {_shown(value)}. {rule.wants}",
+            code=rule.code,
+            param=f"{path}.{rule.path}",
+        )
+
+
+def _shown(value: Any) -> str:
+    simple = isinstance(value, str | int | float) or all(
+        isinstance(entry, str) for entry in entries_of(value) or [value]
+    )
+    return repr(value)[:200] if simple else "the value"
+
+
+def entries_of(value: Any) -> list[object]:
+    """The entries of a value that is a list, else none."""
+    return cast("list[object]", value) if isinstance(value, list) else []

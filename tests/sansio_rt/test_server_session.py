@@ -1,0 +1,233 @@
+"""The session itself: configuration, refusals, its end. Rules are those of server-behaviour.md."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from sansio_rt._server_work import CloseWanted, ReplyCancelled, ReplyWanted, ServerLimits
+
+
+def test_the_first_event_describes_the_session(server: Any) -> None:
+    driver = server(epoch_s=1_000_000.0, limits=ServerLimits(session_s=1800))
+    assert driver.created["type"] == "session.created"
+    session = driver.created["session"]
+    assert session["type"] == "realtime"
+    assert session["object"] == "realtime.session"
+    assert session["model"] == "gpt-realtime"
+    assert session["expires_at"] == 1_001_800
+    assert session["audio"]["input"]["turn_detection"]["type"] == "server_vad"
+
+
+def test_every_event_has_an_id_of_its_own(server: Any) -> None:
+    driver = server()
+    driver.say_text("hello")
+    driver.send("response.create")
+    driver.reply()
+    ids = [event["event_id"] for event in driver.log]
+    assert len(ids) == len(set(ids))
+    assert all(ids)
+
+
+def test_partial_updates_are_merged(server: Any) -> None:
+    """Some clients send three updates on connect; fields left out stay (rule 9)."""
+    driver = server()
+    driver.update(instructions="Be kind.")
+    driver.update(audio={"output": {"speed": 1.25}})
+    [updated] = driver.update(audio={"input": {"transcription": {"model": "whisper-1"}}})
+    session = updated["session"]
+    assert session["instructions"] == "Be kind."
+    assert session["audio"]["output"]["speed"] == 1.25
+    assert session["audio"]["output"]["voice"] == "alloy"
+    assert session["audio"]["input"]["transcription"] == {"model": "whisper-1"}
+    assert session["audio"]["input"]["turn_detection"]["threshold"] == 0.5
+
+
+def test_settings_of_turn_detection_are_merged_within_one_kind(server: Any) -> None:
+    driver = server()
+    vad = {"type": "server_vad", "silence_duration_ms": 900}
+    [updated] = driver.update(audio={"input": {"turn_detection": vad}})
+    assert updated["session"]["audio"]["input"]["turn_detection"]["silence_duration_ms"] == 900
+    assert updated["session"]["audio"]["input"]["turn_detection"]["prefix_padding_ms"] == 300
+    semantic = {"type": "semantic_vad", "eagerness": "high"}
+    [updated] = driver.update(audio={"input": {"turn_detection": semantic}})
+    assert updated["session"]["audio"]["input"]["turn_detection"] == semantic
+
+
+def test_null_and_empty_values_clear(server: Any) -> None:
+    driver = server()
+    tool = {"type": "function", "name": "roll", "parameters": {"$schema": "x", "type": "object"}}
+    driver.update(tools=[tool], instructions="Be kind.", max_output_tokens=100)
+    noise = {"input": {"noise_reduction": {"type": "near_field"}}}
+    driver.update(audio=noise)
+    [updated] = driver.update(
+        tools=None,
+        instructions="",
+        max_output_tokens="inf",
+        tracing=None,
+        audio={"input": {"turn_detection": None, "noise_reduction": None}, "output": None},
+    )
+    session = updated["session"]
+    assert session["tools"] == []
+    assert session["instructions"] == ""
+    assert session["max_output_tokens"] == "inf"
+    assert session["audio"]["input"]["turn_detection"] is None
+    assert session["audio"]["input"]["noise_reduction"] is None
+    assert session["audio"]["output"]["voice"] == "alloy"
+
+
+def test_what_a_client_cannot_set_is_left_alone(server: Any) -> None:
+    driver = server()
+    [updated] = driver.update(id="sess_mine", object="realtime.session", expires_at=5)
+    assert updated["session"]["id"] == driver.created["session"]["id"]
+    assert updated["session"]["expires_at"] == driver.created["session"]["expires_at"]
+
+
+def at(path: str, value: Any) -> dict[str, Any]:
+    """Settings with one value at a dotted path."""
+    for name in reversed(path.split(".")):
+        value = {name: value}
+    return dict(value)
+
+
+VOICE, SPEED = "audio.output.voice", "audio.output.speed"
+VAD, SEMANTIC = {"type": "server_vad"}, {"type": "semantic_vad"}
+DETECTION = "audio.input.turn_detection"
+NAMELESS = {"type": "function", "name": "not a name"}
+TWICE = [{"type": "function", "name": "a"}, {"type": "function", "name": "a"}]
+ABSENT = {"type": "function", "name": "absent"}
+# Where, what, and the param and code of the refusal where they are others than usual.
+REFUSED_SETTINGS = [
+    (VOICE, "nobody", VOICE, "invalid_value"),
+    (SPEED, 9, SPEED, "invalid_value"),
+    (SPEED, "fast", SPEED, "invalid_value"),
+    ("audio.output.format", {"type": "a"}, "audio.output.format.type", "invalid_value"),
+    ("audio.input.format", {"type": "audio/pcm", "rate": 8000}, None, "invalid_value"),
+    (DETECTION, {"type": "psychic"}, f"{DETECTION}.type", "invalid_value"),
+    (DETECTION, {**VAD, "threshold": 2}, f"{DETECTION}.threshold", "invalid_value"),
+    (DETECTION, {**VAD, "idle_timeout_ms": 5}, f"{DETECTION}.idle_timeout_ms", "invalid_value"),
+    (DETECTION, {**SEMANTIC, "eagerness": "x"}, f"{DETECTION}.eagerness", "invalid_value"),
+    ("audio.input.noise_reduction.type", "none", None, "invalid_value"),
+    ("output_modalities", ["text", "audio"], None, "invalid_value"),
+    ("max_output_tokens", 0, None, "invalid_value"),
+    ("tools", [NAMELESS], None, "invalid_value"),
+    ("tools", TWICE, None, "invalid_value"),
+    ("tools", [{"type": "oracle"}], "tools[0].type", "invalid_value"),
+    ("tool_choice", "sometimes", None, "invalid_value"),
+    ("tool_choice", ABSENT, None, "invalid_value"),
+    ("model", "another-model", None, "cannot_update_model"),
+    ("temperature", 0.8, None, "unknown_parameter"),
+    ("audio.input.colour", "red", None, "unknown_parameter"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "param", "code"), REFUSED_SETTINGS)
+def test_a_bad_field_refuses_the_whole_update(
+    server: Any, path: str, value: Any, param: str | None, code: str
+) -> None:
+    """S7: the error names the field and the client's event, and nothing is applied."""
+    driver = server()
+    before = driver.session.session
+    given = {"type": "realtime", "instructions": "Not applied.", **at(path, value)}
+    error = driver.refused("session.update", session=given)
+    assert (error["type"], error["code"]) == ("invalid_request_error", code)
+    assert error["param"] == f"session.{param or path}"
+    assert driver.session.session == before
+
+
+def test_a_session_must_say_its_type(server: Any) -> None:
+    error = server().refused("session.update", session={"instructions": "hello"})
+    assert error["code"] == "missing_required_parameter"
+    assert error["param"] == "session.type"
+
+
+def test_a_realtime_session_does_not_become_a_transcription_session(server: Any) -> None:
+    error = server().refused("session.update", session={"type": "transcription"})
+    assert error["param"] == "session.type"
+
+
+def test_the_voice_is_fixed_after_the_first_audio(server: Any) -> None:
+    """Rule 9, parity S6."""
+    driver = server()
+    assert driver.update(audio={"output": {"voice": "marin"}})[0]["type"] == "session.updated"
+    driver.say_text("hello")
+    driver.send("response.create")
+    driver.reply()
+    given = {"type": "realtime", "audio": {"output": {"voice": "cedar"}}}
+    assert driver.refused("session.update", session=given)["code"] == "cannot_update_voice"
+    refused = driver.refused("response.create", response={"audio": {"output": {"voice": "cedar"}}})
+    assert refused["code"] == "cannot_update_voice"
+    assert refused["param"] == "response.audio.output.voice"
+    assert driver.update(audio={"output": {"voice": "marin"}})[0]["type"] == "session.updated"
+
+
+def test_written_answers_do_not_fix_the_voice(server: Any) -> None:
+    driver = server()
+    driver.update(output_modalities=["text"])
+    driver.send("response.create")
+    driver.reply()
+    assert driver.update(audio={"output": {"voice": "marin"}})[0]["type"] == "session.updated"
+
+
+BROKEN_MESSAGES = [
+    ("{", "invalid_json", None),
+    ("[1, 2]", "invalid_json", None),
+    (b"\xff\xfe", "invalid_json", None),
+    ("{}", "invalid_event", "type"),
+    ('{"type": 5}', "invalid_event", "type"),
+    ('{"type": "session.destroy"}', "invalid_value", "type"),
+    ('{"type": "session.update"}', "missing_required_parameter", "session"),
+    ('{"type": "conversation.item.delete"}', "missing_required_parameter", "item_id"),
+    ('{"type": "input_audio_buffer.append", "audio": "***"}', "invalid_value", "audio"),
+    ('{"type": "response.cancel", "response_id": 7}', "invalid_value", "response_id"),
+]
+
+
+@pytest.mark.parametrize(("message", "code", "param"), BROKEN_MESSAGES)
+def test_a_message_that_is_no_event_is_answered(
+    server: Any, message: str | bytes, code: str, param: str | None
+) -> None:
+    """Rule 13: the session stays open."""
+    driver = server()
+    driver.session.receive_message(message, 0.0)
+    [answer] = driver.take()
+    assert answer["error"]["type"] == "invalid_request_error"
+    assert (answer["error"]["code"], answer["error"].get("param")) == (code, param)
+    assert driver.update(instructions="still here")[0]["type"] == "session.updated"
+
+
+def test_a_broken_event_is_named_by_its_id(server: Any) -> None:
+    """Rule 4."""
+    driver = server()
+    error = driver.refused("session.explode")
+    assert "'session.update'" in error["message"]
+    assert driver.refused("conversation.item.delete", item_id=5)["param"] == "item_id"
+
+
+def test_a_session_that_is_too_old_ends(server: Any) -> None:
+    """Rule 1: `session_expired`, then a close, and the reply under way is stopped."""
+    driver = server(limits=ServerLimits(session_s=3600))
+    driver.send("response.create")
+    driver.wanted(ReplyWanted)
+    assert driver.advance(3599.0) == []
+    [error] = driver.advance(1.5)
+    assert error["error"]["code"] == "session_expired"
+    assert "60 minutes" in error["error"]["message"]
+    assert driver.wanted(CloseWanted).code == 1001
+    assert driver.wanted(ReplyCancelled)
+    assert driver.send("response.create") == []
+    assert driver.session.next_deadline() is None
+
+
+def test_a_closed_session_says_nothing_more(server: Any) -> None:
+    driver = server()
+    driver.send("response.create")
+    response_id = driver.wanted(ReplyWanted).response_id
+    driver.session.close()
+    driver.session.close()
+    assert not driver.session.push_text(response_id, "too late", 0.0)
+    driver.session.receive_message(json.dumps({"type": "response.create"}), 0.0)
+    assert driver.take() == []
+    assert driver.wanted(ReplyCancelled).response_id == response_id
