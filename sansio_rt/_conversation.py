@@ -1,0 +1,360 @@
+"""The mirror: the client's copy of the server's conversation.
+
+A doubly linked list with an index by id, so that inserting and deleting cost the same at any length. The
+order is the server's chain (`previous_item_id`), not the order of arrival. For assistant audio the mirror
+keeps how much was received and how much was heard; history speaks of what was heard (parity C2, C8, G14).
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from . import events
+from ._config import Limits
+from ._errors import RemoteProtocolError
+from ._past import as_history, heard_words
+
+__all__ = [
+    "Conversation",
+    "ConversationItem",
+    "Placement",
+    "TranscriptState",
+    "size_of",
+    "without_audio",
+]
+
+_OBJECT_BYTES = 512
+_STATUS_RANK = {"in_progress": 0, "incomplete": 1, "completed": 1}
+
+
+class TranscriptState(enum.Enum):
+    """What is known of the transcript of a caller's audio."""
+
+    NONE = "none"
+    PARTIAL = "partial"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+class Placement(enum.Enum):
+    """What taking in an item did to the mirror."""
+
+    INSERTED = "inserted"
+    UPDATED = "updated"
+    ORPHANED = "orphaned"
+    """Inserted at the tail, since the item that it should follow is not known."""
+
+
+class ConversationItem:
+    """One item of the mirror.
+
+    Attributes:
+        id: The item's id.
+        item: The newest form that the server told, without audio bytes.
+        transcript_state: Of the caller's audio, where the item has any.
+        size_bytes: What it counts for among `Limits.max_conversation_bytes`.
+        received_ms: Assistant audio received so far, in milliseconds.
+        heard_ms: How much of it the caller heard, or None where nobody said otherwise: all of it.
+        before: The item in front of it, or None. Links are the mirror's to change.
+        after: The item behind it, or None.
+    """
+
+    __slots__ = (
+        "after",
+        "before",
+        "heard_ms",
+        "id",
+        "item",
+        "received_ms",
+        "size_bytes",
+        "transcript_state",
+    )
+
+    def __init__(self, item_id: str, item: events.Item) -> None:
+        self.id: Final = item_id
+        self.item: events.Item = item
+        self.transcript_state = TranscriptState.NONE
+        self.size_bytes = 0
+        self.received_ms = 0.0
+        self.heard_ms: int | None = None
+        self.before: ConversationItem | None = None
+        self.after: ConversationItem | None = None
+
+    def __repr__(self) -> str:
+        return f"<ConversationItem {self.id} {self.role or type(self.item).__name__} {self.text!r}>"
+
+    @property
+    def role(self) -> str:
+        """`system`, `user`, `assistant`, or "" for items that are no messages."""
+        return self.item.role if isinstance(self.item, events.Message) else ""
+
+    @property
+    def text(self) -> str:
+        """The text and the transcripts of a message, or a call's name, arguments or output."""
+        match self.item:
+            case events.Message(content=content):
+                return " ".join(filter(None, map(_part_text, content)))
+            case events.FunctionCall(name=name, arguments=arguments):
+                return f"{name}({arguments})"
+            case events.FunctionCallOutput(output=output):
+                return output
+            case _:
+                return ""
+
+    @property
+    def heard_text(self) -> str:
+        """The text as far as the caller heard it, cut at a word's end by the share of audio heard."""
+        if self.heard_ms is None:
+            return self.text
+        return heard_words(self.text, self.heard_ms, self.received_ms)
+
+
+def _part_text(part: events.Part) -> str:
+    for name in ("text", "transcript"):
+        value = getattr(part, name, None)
+        if isinstance(value, str):
+            return value
+    return ""
+
+
+class Conversation:
+    """The items of the default conversation, in the server's order.
+
+    Args:
+        limits: How many it takes, and what they may hold together.
+    """
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        limits = limits or Limits()
+        self._max_items = limits.max_items
+        self._max_bytes = limits.max_conversation_bytes
+        self._bytes = 0
+        self._index: dict[str, ConversationItem] = {}
+        self._head: ConversationItem | None = None
+        self._tail: ConversationItem | None = None
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def __contains__(self, item_id: object) -> bool:
+        return item_id in self._index
+
+    def __iter__(self) -> Iterator[ConversationItem]:
+        entry = self._head
+        while entry is not None:
+            following = entry.after
+            yield entry
+            entry = following
+
+    def get(self, item_id: str) -> ConversationItem | None:
+        """The item of this id, or None."""
+        return self._index.get(item_id)
+
+    def ids(self) -> list[str]:
+        """The ids in order."""
+        return [entry.id for entry in self]
+
+    def items(self) -> list[events.Item]:
+        """The items in order, as the server last told them, without audio bytes."""
+        return [entry.item for entry in self]
+
+    def history(self) -> list[events.Item]:
+        """The items in order as a client can create them again: text for audio, and only what was heard."""
+        return [
+            as_history(entry.item, None if entry.heard_ms is None else entry.heard_text)
+            for entry in self
+        ]
+
+    def put(self, item: events.Item, previous_item_id: str | UnsetType | None = UNSET) -> Placement:
+        """Takes in an item that the server added or finished.
+
+        Args:
+            item: The item; it must have an id.
+            previous_item_id: The item before it, None for the head, `UNSET` for the tail.
+
+        Returns:
+            What happened. An item that is known already is updated and stays in its place.
+
+        Raises:
+            RemoteProtocolError: There are too many, or they are too big.
+        """
+        item_id = item_id_of(item)
+        known = self._index.get(item_id)
+        if known is not None:
+            known.item = _newer(known.item, without_audio(item))
+            self._count(known, size_of(known.item))
+            self._check_size()
+            return Placement.UPDATED
+        if len(self._index) >= self._max_items:
+            raise RemoteProtocolError(
+                f"the conversation grew beyond {self._max_items:,} items (Limits.max_items)"
+            )
+        entry = ConversationItem(item_id, without_audio(item))
+        self._count(entry, size_of(entry.item))
+        self._check_size()
+        previous = self._tail
+        placement = Placement.INSERTED
+        if previous_item_id is None:
+            previous = None
+        elif not isinstance(previous_item_id, UnsetType):
+            known = self._index.get(previous_item_id)
+            previous = known or self._tail
+            placement = Placement.INSERTED if known else Placement.ORPHANED
+        self._index[item_id] = entry
+        self._link(entry, previous)
+        return placement
+
+    def remove(self, item_id: str) -> ConversationItem | None:
+        """Takes out an item that the server deleted, or returns None where there is none."""
+        entry = self._index.pop(item_id, None)
+        if entry is None:
+            return None
+        self._bytes -= entry.size_bytes
+        before, after = entry.before, entry.after
+        if before is None:
+            self._head = after
+        else:
+            before.after = after
+        if after is None:
+            self._tail = before
+        else:
+            after.before = before
+        return entry
+
+    def truncate(self, item_id: str, audio_end_ms: int) -> ConversationItem | None:
+        """Notes that an assistant item was cut: it counts as heard up to there."""
+        entry = self._index.get(item_id)
+        if entry is not None:
+            entry.heard_ms = audio_end_ms
+        return entry
+
+    def set_transcript(
+        self, item_id: str, content_index: int, transcript: str, state: TranscriptState
+    ) -> ConversationItem | None:
+        """Writes the transcript of a message's audio part: a late attribute of an item in its place."""
+        entry = self._index.get(item_id)
+        if entry is None or not isinstance(entry.item, events.Message):
+            return None
+        content = list(entry.item.content)
+        if content_index < len(content):
+            part = content[content_index]
+            if isinstance(part, (events.InputAudio, events.OutputAudio)):
+                content[content_index] = msgspec.structs.replace(part, transcript=transcript)
+                entry.item = msgspec.structs.replace(entry.item, content=content)
+                growth = len(transcript) - len(_part_text(part))
+                self._count(entry, entry.size_bytes + growth)
+                self._check_size()
+        entry.transcript_state = state
+        return entry
+
+    def set_words(self, item_id: str, text: str, *, spoken: bool) -> ConversationItem | None:
+        """Writes what an assistant message said, where no form of the item has told it.
+
+        None may follow (a lost connection), or one without its words (a message that was cut while it
+        was made). It comes when a response ends, whatever for, and never raises: the size of a response
+        is bounded before.
+        """
+        entry = self._index.get(item_id)
+        if (
+            entry is not None
+            and isinstance(entry.item, events.Message)
+            and entry.item.status != "completed"  # else it was replaced while it was made
+            and not entry.text
+        ):
+            part = events.OutputAudio(transcript=text) if spoken else events.OutputText(text=text)
+            entry.item = msgspec.structs.replace(entry.item, content=[part])
+            self._count(entry, entry.size_bytes + len(text))
+        return entry
+
+    def clear(self) -> None:
+        """Forgets everything."""
+        self._index.clear()
+        self._head = self._tail = None
+        self._bytes = 0
+
+    def _count(self, entry: ConversationItem, size_bytes: int) -> None:
+        """Notes what an item holds now."""
+        self._bytes += size_bytes - entry.size_bytes
+        entry.size_bytes = size_bytes
+
+    def _check_size(self) -> None:
+        """Refuses what the server makes us hold beyond the limit.
+
+        Raises:
+            RemoteProtocolError: All items hold too much.
+        """
+        if self._bytes > self._max_bytes:
+            raise RemoteProtocolError(
+                f"the items of the conversation hold more than {self._max_bytes:,} bytes "
+                "(Limits.max_conversation_bytes)"
+            )
+
+    def _link(self, entry: ConversationItem, previous: ConversationItem | None) -> None:
+        following = self._head if previous is None else previous.after
+        entry.before = previous
+        entry.after = following
+        if previous is None:
+            self._head = entry
+        else:
+            previous.after = entry
+        if following is None:
+            self._tail = entry
+        else:
+            following.before = entry
+
+
+def item_id_of(item: events.Item) -> str:
+    """The id of an item, or "" where it has none."""
+    return item.id if isinstance(item.id, str) else ""
+
+
+def size_of(item: events.Item) -> int:
+    """About what an item takes: its JSON, and what the objects cost whatever is in them."""
+    return _OBJECT_BYTES + len(msgspec.json.encode(item))
+
+
+def without_audio(item: events.Item) -> events.Item:
+    """The item without the audio bytes of its parts, which a mirror has no use for."""
+    if not isinstance(item, events.Message):
+        return item
+    content: Sequence[events.Part] = [
+        msgspec.structs.replace(part, audio=UNSET)
+        if isinstance(part, (events.InputAudio, events.OutputAudio)) and part.audio is not UNSET
+        else part
+        for part in item.content
+    ]
+    return msgspec.structs.replace(item, content=list(content))
+
+
+def _newer(known: events.Item, told: events.Item) -> events.Item:
+    """The newer of two forms of an item: status moves forward, what was confirmed is not dropped (C9)."""
+    if isinstance(known, events.UnknownItem) or isinstance(told, events.UnknownItem):
+        return told
+    rank_known = _STATUS_RANK.get(str(getattr(known, "status", "")))
+    rank_told = _STATUS_RANK.get(str(getattr(told, "status", "")))
+    if rank_known is not None and rank_told is not None and rank_told < rank_known:
+        return known
+    if isinstance(known, events.Message) and isinstance(told, events.Message):
+        return _keep_transcripts(known, told)
+    return told
+
+
+def _keep_transcripts(known: events.Message, told: events.Message) -> events.Message:
+    """Transcripts that are known stay, where the new form of the item has none yet."""
+    if not told.content and known.content:
+        return msgspec.structs.replace(told, content=known.content)
+    content = list(told.content)
+    for index, (before, after) in enumerate(zip(known.content, content, strict=False)):
+        if (
+            isinstance(before, (events.InputAudio, events.OutputAudio))
+            and isinstance(after, type(before))
+            and not isinstance(after.transcript, str)
+            and isinstance(before.transcript, str)
+        ):
+            content[index] = msgspec.structs.replace(after, transcript=before.transcript)
+    return msgspec.structs.replace(told, content=content)

@@ -1,0 +1,305 @@
+"""The conversation side of a session: edits that we ask for, and the mirror that follows the server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from . import events
+from ._commands import Command, CommandKind
+from ._conversation import Conversation, Placement, item_id_of
+from ._diff import ROOT, CreateItem, DeleteItem, diff, merge
+from ._errors import LocalProtocolError
+from ._past import as_history, same_content
+from ._session_events import ItemAdded, ItemDeleted, ItemDone, ItemTruncated, StrayEvent
+from ._tray import Tray
+
+__all__ = ["History", "message_parts"]
+
+Content = str | events.Part | Sequence[str | events.Part]
+
+
+class History:
+    """Edits of the conversation, each acknowledged or refused by its own id.
+
+    Args:
+        tray: Where events are laid down.
+        conversation: The mirror.
+        answer_timeout_s: How long the service may take to acknowledge an edit.
+    """
+
+    def __init__(self, tray: Tray, conversation: Conversation, *, answer_timeout_s: float) -> None:
+        self._tray = tray
+        self._conversation = conversation
+        self._answer_timeout_s = answer_timeout_s
+        self.handlers: Mapping[type, Callable[[Any], None]] = {
+            events.ConversationItemAdded: self._on_added,
+            events.ConversationItemCreated: self._on_added,
+            events.ConversationItemDone: self._on_done,
+            events.ConversationItemDeleted: self._on_deleted,
+            events.ConversationItemTruncated: self._on_truncated,
+            events.ConversationItemRetrieved: self._on_retrieved,
+        }
+
+    def create(
+        self,
+        item: events.Item,
+        *,
+        previous_item_id: str | UnsetType = UNSET,
+        beyond_limit: bool = False,
+    ) -> Command:
+        """Asks for an item; its value is the `ConversationItem` of the mirror.
+
+        Args:
+            item: The item; an id is chosen where it has none.
+            previous_item_id: The item to follow, `root` for the beginning; `UNSET`: the end.
+            beyond_limit: Whether the session asks by itself, whatever else is outstanding.
+
+        Raises:
+            LocalProtocolError: The id is too long or taken.
+        """
+        item_id = item_id_of(item)
+        if not item_id:
+            item_id = self._tray.ids("item")
+            item = _with_id(item, item_id)
+        else:
+            self._check_free(item_id)
+        return self._issue(
+            CommandKind.CREATE_ITEM,
+            item_id,
+            lambda event_id: events.ConversationItemCreate(
+                item=item, previous_item_id=previous_item_id, event_id=event_id
+            ),
+            beyond_limit=beyond_limit,
+        )
+
+    def delete(self, item_id: str, *, beyond_limit: bool = False) -> Command:
+        """Asks to take out an item.
+
+        Args:
+            item_id: The item.
+            beyond_limit: Whether the session asks by itself, whatever else is outstanding.
+
+        Raises:
+            LocalProtocolError: The mirror has no such item.
+        """
+        self._check_known(item_id, "delete_item")
+        return self._issue(
+            CommandKind.DELETE_ITEM,
+            item_id,
+            lambda event_id: events.ConversationItemDelete(item_id=item_id, event_id=event_id),
+            beyond_limit=beyond_limit,
+        )
+
+    def update(
+        self, items: Sequence[events.Item], base: Sequence[events.Item] | None
+    ) -> list[Command]:
+        """Asks for the edits that make the conversation what the caller wants it to be (C3 to C5).
+
+        Args:
+            items: The whole conversation as it should be; items without an id are new.
+            base: The items that the caller edited; what the server added since is kept. None: those
+                that are there now.
+
+        Returns:
+            A command for each edit, deletions first.
+
+        Raises:
+            LocalProtocolError: Two items have one id, or one cannot be sent. Nothing was sent.
+        """
+        there = [entry.item for entry in self._conversation if not self._is_going(entry.id)]
+        named = [
+            item if item_id_of(item) else _with_id(item, self._tray.ids("item")) for item in items
+        ]
+        wanted = merge(there if base is None else base, named, there, equal=same_content)
+        edits = diff(there, wanted, equal=same_content)
+        self._tray.commands.check_room(len(edits))
+        created = {
+            item_id_of(edit.item): self._as_heard(edit.item)
+            for edit in edits
+            if isinstance(edit, CreateItem)
+        }
+        for item_id, item in created.items():
+            self._check_free(item_id, going=True)
+            self._tray.check(events.ConversationItemCreate(item=item))
+        return [
+            self.delete(edit.item_id)
+            if isinstance(edit, DeleteItem)
+            else self.create(created[item_id_of(edit.item)], previous_item_id=edit.previous_item_id)
+            for edit in edits
+        ]
+
+    def truncate(self, item_id: str, audio_end_ms: int) -> Command:
+        """Asks to cut an assistant item's audio at what was heard."""
+        return self._issue(
+            CommandKind.TRUNCATE_ITEM,
+            item_id,
+            lambda event_id: events.ConversationItemTruncate(
+                item_id=item_id, content_index=0, audio_end_ms=audio_end_ms, event_id=event_id
+            ),
+        )
+
+    def retrieve(self, item_id: str) -> Command:
+        """Asks for an item with its audio; the command's value is the item.
+
+        Raises:
+            LocalProtocolError: The mirror has no such item.
+        """
+        self._check_known(item_id, "retrieve_item")
+        return self._issue(
+            CommandKind.RETRIEVE_ITEM,
+            item_id,
+            lambda event_id: events.ConversationItemRetrieve(item_id=item_id, event_id=event_id),
+        )
+
+    def replace(self, item_id: str, item: events.Item) -> Command:
+        """Asks for another item in the place of one; the command is the new one's."""
+        entry = self._conversation.get(item_id)
+        before = None if entry is None else entry.before
+        while before is not None and self._is_going(before.id):
+            before = before.before
+        if len(item_id) > events.MAX_ID_CHARACTERS:  # the server's own ids may be longer than ours
+            item = _with_id(item, self._tray.ids("item"))
+        self._check_free(item_id_of(item), going=True)
+        self._tray.check(events.ConversationItemCreate(item=item))
+        self._tray.commands.check_room(2)
+        self.delete(item_id)
+        return self.create(item, previous_item_id=ROOT if before is None else before.id)
+
+    def _as_heard(self, item: events.Item) -> events.Item:
+        """An item to be created: one that only moves keeps to what was heard of it (G14)."""
+        entry = self._conversation.get(item_id_of(item))
+        if entry is None or entry.heard_ms is None or not same_content(entry.item, item):
+            return as_history(item)
+        return as_history(item, entry.heard_text)
+
+    def note_gone(self, item_id: str) -> None:
+        """The service does not know an item that we wanted to delete: it is gone already (C9)."""
+        if self._conversation.remove(item_id) is not None:
+            self._tray.session_events.append(ItemDeleted(item_id=item_id))
+
+    def _is_going(self, item_id: str) -> bool:
+        return self._tray.commands.find(CommandKind.DELETE_ITEM, item_id) is not None
+
+    def _check_free(self, item_id: str, *, going: bool = False) -> None:
+        coming = self._tray.commands.find(CommandKind.CREATE_ITEM, item_id) is not None
+        going = going or self._is_going(item_id)
+        if coming or (item_id in self._conversation and not going):
+            place = "on its way to" if coming else "in"
+            raise LocalProtocolError(
+                f"an item with the id {item_id!r} is {place} the conversation already; choose "
+                f"another id, or {'wait for it' if coming else 'delete it first'}"
+            )
+
+    def _check_known(self, item_id: str, call: str) -> None:
+        if item_id not in self._conversation:
+            raise LocalProtocolError(
+                f"{call}({item_id!r}): the conversation has no such item; "
+                "conversation.ids() lists those that it has"
+            )
+
+    def _issue(
+        self,
+        kind: CommandKind,
+        item_id: str,
+        make: Callable[[str], events.ClientEvent],
+        *,
+        beyond_limit: bool = False,
+    ) -> Command:
+        """Checks an edit, then lays it down with its command."""
+        event_id = self._tray.ids("event")
+        event = make(event_id)
+        self._tray.check(event)
+        command = Command(event_id, kind, item_id)
+        self._tray.commands.add(command, beyond_limit=beyond_limit)
+        command.event = event
+        self._tray.commands.start_clock(command, self._tray.now + self._answer_timeout_s)
+        self._tray.client_events.append(event)
+        return command
+
+    def _on_added(
+        self, event: events.ConversationItemAdded | events.ConversationItemCreated
+    ) -> None:
+        item_id = item_id_of(event.item)
+        if not item_id:
+            self._tray.session_events.append(
+                StrayEvent(event=event, reason="an item without an id")
+            )
+            return
+        placement = self._conversation.put(event.item, event.previous_item_id)
+        entry = self._conversation.get(item_id)
+        assert entry is not None
+        if placement is not Placement.UPDATED:
+            self._tray.session_events.append(
+                ItemAdded(entry=entry, orphaned=placement is Placement.ORPHANED)
+            )
+        command = self._tray.commands.find(CommandKind.CREATE_ITEM, item_id)
+        self._tray.acknowledge(command, entry)
+
+    def _on_done(self, event: events.ConversationItemDone) -> None:
+        self._on_added_quietly(event)
+        entry = self._conversation.get(item_id_of(event.item))
+        if entry is not None:
+            self._tray.session_events.append(ItemDone(entry=entry))
+
+    def _on_added_quietly(self, event: events.ConversationItemDone) -> None:
+        """An end without a beginning is a beginning, too."""
+        if item_id_of(event.item) in self._conversation:
+            self._conversation.put(event.item)
+            return
+        self._on_added(
+            events.ConversationItemAdded(
+                item=event.item, previous_item_id=event.previous_item_id, event_id=event.event_id
+            )
+        )
+
+    def _on_deleted(self, event: events.ConversationItemDeleted) -> None:
+        if self._conversation.remove(event.item_id) is None:
+            self._tray.session_events.append(
+                StrayEvent(event=event, reason="the mirror has no such item")
+            )
+        else:
+            self._tray.session_events.append(ItemDeleted(item_id=event.item_id))
+        command = self._tray.commands.find(CommandKind.DELETE_ITEM, event.item_id)
+        self._tray.acknowledge(command, event.item_id)
+
+    def _on_truncated(self, event: events.ConversationItemTruncated) -> None:
+        self._conversation.truncate(event.item_id, event.audio_end_ms)
+        self._tray.session_events.append(
+            ItemTruncated(item_id=event.item_id, audio_end_ms=event.audio_end_ms)
+        )
+        command = self._tray.commands.find(CommandKind.TRUNCATE_ITEM, event.item_id)
+        self._tray.acknowledge(command, event.item_id)
+
+    def _on_retrieved(self, event: events.ConversationItemRetrieved) -> None:
+        item_id = item_id_of(event.item)
+        if item_id in self._conversation:
+            self._conversation.put(event.item)
+        command = self._tray.commands.find(CommandKind.RETRIEVE_ITEM, item_id)
+        self._tray.acknowledge(command, event.item)
+
+
+def _with_id(item: events.Item, item_id: str) -> events.Item:
+    if isinstance(item, events.UnknownItem):
+        return msgspec.structs.replace(item, data=item.data | {"id": item_id})
+    return msgspec.structs.replace(item, id=item_id)
+
+
+def message_parts(content: Content, role: str) -> list[events.Part]:
+    """The parts of a message: a string is one text part, of the kind that the role takes (C6).
+
+    Raises:
+        LocalProtocolError: There is nothing in it.
+    """
+    given: list[str | events.Part] = (
+        list(content)
+        if isinstance(content, Sequence) and not isinstance(content, str)
+        else [content]
+    )
+    if not given or given == [""]:
+        raise LocalProtocolError("the message is empty; give text, or at least one content part")
+    text_part = events.OutputText if role == "assistant" else events.InputText
+    return [text_part(text=part) if isinstance(part, str) else part for part in given]

@@ -1,0 +1,100 @@
+"""Items as history: what a conversation's items say, and how a client can say them again (parity C6, G14).
+
+A client cannot put assistant audio into a conversation, and a mirror keeps no audio at all, so history
+is text: transcripts stand for audio, and an answer that was cut off counts as far as it was heard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
+
+from . import events
+
+__all__ = ["as_history", "heard_words", "same_content"]
+
+
+def heard_words(text: str, heard_ms: float, received_ms: float) -> str:
+    """The part of a text that was heard, cut at a word's end by the share of audio heard.
+
+    Args:
+        text: The transcript of the whole audio.
+        heard_ms: How much was heard, in milliseconds.
+        received_ms: Length of the whole, in milliseconds.
+    """
+    if received_ms <= 0 or heard_ms >= received_ms:
+        return text
+    words = text.split(" ")
+    return " ".join(words[: int(len(words) * heard_ms / received_ms)])
+
+
+def as_history(item: events.Item, heard_text: str | None = None) -> events.Item:
+    """The item as a client can create it.
+
+    Args:
+        item: An item as the server told it.
+        heard_text: What was heard of an assistant message that was cut, or None for all of it.
+
+    Returns:
+        The item with text for audio, without the fields that are the server's to set. Audio without a
+        transcript becomes an empty text, so that the turn stays in its place.
+    """
+    if isinstance(item, events.Message):
+        assistant = item.role == "assistant"
+        if heard_text is not None and assistant:
+            parts: list[events.Part] = [events.OutputText(text=heard_text)]
+        else:
+            parts = [_said(part, assistant=assistant) for part in item.content]
+        return events.Message(role=item.role, content=parts, id=item.id)
+    if isinstance(item, (events.FunctionCall, events.FunctionCallOutput)):
+        return msgspec.structs.replace(item, object=UNSET, status=UNSET)
+    return item
+
+
+def _said(part: events.Part, *, assistant: bool) -> events.Part:
+    match part:
+        case events.InputAudio(audio=str()):
+            return part
+        case events.InputAudio(transcript=words) | events.OutputAudio(transcript=words):
+            text = words if isinstance(words, str) else ""
+        case events.AudioPart(transcript=words):
+            text = words if isinstance(words, str) else ""
+        case events.TextPart(text=text):
+            pass
+        case _:
+            return part
+    return events.OutputText(text=text) if assistant else events.InputText(text=text)
+
+
+def same_content(one: events.Item, other: events.Item) -> bool:
+    """Whether two items of one id say the same, whatever the server has added to one of them."""
+    return _content(one) == _content(other)
+
+
+def _content(item: events.Item) -> object:
+    match item:
+        case events.Message():
+            return item.role, [_part_content(part) for part in item.content]
+        case events.FunctionCall():
+            return item.name, item.call_id, item.arguments
+        case events.FunctionCallOutput():
+            return item.call_id, item.output
+        case _:
+            return item
+
+
+def _part_content(part: events.Part) -> Sequence[Any]:
+    match part:
+        case (
+            events.InputText(text=text) | events.OutputText(text=text) | events.TextPart(text=text)
+        ):
+            return "text", text
+        case events.InputAudio() | events.OutputAudio() | events.AudioPart():
+            if isinstance(part.transcript, str):
+                return "text", part.transcript
+            return "audio", part.audio
+        case _:
+            return "part", part

@@ -1,0 +1,105 @@
+"""Items as history: what was said, as far as it was heard (C6, G14)."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import UNSET
+
+from sansio_rt import events
+from sansio_rt._past import as_history, heard_words, same_content
+
+
+@given(
+    st.lists(st.text("abc", min_size=1), max_size=12).map(" ".join),
+    st.floats(0, 5_000),
+    st.floats(0, 5_000),
+)
+def test_heard_words_are_whole_words_from_the_beginning_and_no_more_than_their_share(
+    text: str, heard_ms: float, received_ms: float
+) -> None:
+    heard = heard_words(text, heard_ms, received_ms)
+    assert text.startswith(heard)
+    assert not heard or text[len(heard) : len(heard) + 1] in ("", " ")
+    if heard and heard_ms < received_ms:
+        words = text.split(" ")
+        assert len(heard.split(" ")) <= len(words) * heard_ms / received_ms
+
+
+def test_all_of_it_was_heard_where_nothing_says_otherwise() -> None:
+    assert heard_words("one two", 100, 0) == "one two"
+    assert heard_words("one two", 100, 100) == "one two"
+    assert heard_words("one two", 99, 100) == "one"
+    assert heard_words("one two", 0, 100) == ""
+
+
+@pytest.mark.parametrize(
+    ("role", "part", "expected"),
+    [
+        ("user", events.InputAudio(transcript="said"), events.InputText(text="said")),
+        ("user", events.InputAudio(), events.InputText(text="")),
+        ("user", events.InputAudio(audio="AAAA"), events.InputAudio(audio="AAAA")),
+        ("assistant", events.OutputAudio(transcript="said"), events.OutputText(text="said")),
+        ("assistant", events.OutputAudio(), events.OutputText(text="")),
+        ("assistant", events.AudioPart(transcript="said"), events.OutputText(text="said")),
+        ("assistant", events.AudioPart(), events.OutputText(text="")),
+        ("assistant", events.TextPart(text="said"), events.OutputText(text="said")),
+        ("user", events.TextPart(text="said"), events.InputText(text="said")),
+        ("assistant", events.OutputText(text="said"), events.OutputText(text="said")),
+        ("user", events.InputImage(image_url="data:,"), events.InputImage(image_url="data:,")),
+    ],
+)
+def test_a_part_as_a_client_can_say_it_again(
+    role: str, part: events.Part, expected: events.Part
+) -> None:
+    item = events.Message(role=role, content=[part], id="i1", status="completed")
+    assert as_history(item) == events.Message(role=role, content=[expected], id="i1")
+
+
+def test_a_cut_answer_counts_as_far_as_it_was_heard() -> None:
+    item = events.Message(
+        role="assistant", content=[events.OutputAudio(transcript="one two")], id="i1"
+    )
+    heard = as_history(item, "one")
+    assert heard == events.Message(
+        role="assistant", content=[events.OutputText(text="one")], id="i1"
+    )
+    asked = events.Message(role="user", content=[events.InputText(text="one two")], id="i2")
+    assert as_history(asked, "one") == asked
+
+
+def test_calls_outputs_and_other_items() -> None:
+    call = events.FunctionCall(
+        name="f", call_id="c1", arguments="{}", id="i1", status="completed", object="realtime.item"
+    )
+    history = as_history(call)
+    assert isinstance(history, events.FunctionCall)
+    assert (history.name, history.call_id, history.arguments, history.id) == ("f", "c1", "{}", "i1")
+    assert history.status is UNSET
+    assert same_content(call, history)
+    output = events.FunctionCallOutput(call_id="c1", output="7", id="i2", status="completed")
+    assert as_history(output) == events.FunctionCallOutput(call_id="c1", output="7", id="i2")
+    unknown = events.UnknownItem(type="dance", data={"id": "i3"})
+    assert as_history(unknown) is unknown
+    assert same_content(unknown, events.UnknownItem(type="dance", data={"id": "i3"}))
+
+
+def test_content_is_the_same_whatever_carries_the_words() -> None:
+    def message(role: str, *parts: events.Part) -> events.Message:
+        return events.Message(role=role, content=list(parts), id="i1")
+
+    spoken = message("assistant", events.OutputAudio(transcript="words"))
+    assert same_content(spoken, message("assistant", events.OutputText(text="words")))
+    assert same_content(spoken, message("assistant", events.AudioPart(transcript="words")))
+    assert not same_content(spoken, message("assistant", events.OutputText(text="others")))
+    assert not same_content(spoken, message("user", events.InputText(text="words")))
+    silent = message("user", events.InputAudio(audio="AAAA"))
+    assert same_content(silent, message("user", events.InputAudio(audio="AAAA")))
+    assert not same_content(silent, message("user", events.InputAudio(audio="BBBB")))
+    image = message("user", events.InputImage(image_url="data:,1"))
+    assert same_content(image, message("user", events.InputImage(image_url="data:,1")))
+    assert not same_content(image, message("user", events.InputImage(image_url="data:,2")))
+    output = events.FunctionCallOutput(call_id="c1", output="7", id="i1")
+    assert not same_content(output, events.FunctionCallOutput(call_id="c1", output="8", id="i1"))
+    assert not same_content(output, spoken)
