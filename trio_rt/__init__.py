@@ -5,4 +5,25 @@
 `sansio_rt`'s; everything that waits is here.
 """
 
+from ._approval import ApprovalRequest as ApprovalRequest
+from ._approval import ApprovalState as ApprovalState
+from ._connect import endpoint as endpoint
+from ._connect import open_session as open_session
+from ._dial import Dialer as Dialer
+from ._dial import TcpDialer as TcpDialer
+from ._errors import ConnectTimeout as ConnectTimeout
+from ._errors import TransportError as TransportError
+from ._generation import FunctionCall as FunctionCall
+from ._generation import Generation as Generation
+from ._generation import Message as Message
+from ._generation import Outcome as Outcome
+from ._generation import Part as Part
+from ._hooks import ErrorReport as ErrorReport
+from ._hooks import LoggingHook as LoggingHook
+from ._hooks import SessionHook as SessionHook
+from ._session import Session as Session
+from ._session import SessionMetrics as SessionMetrics
+from ._session import Subscription as Subscription
+from ._streams import Stream as Stream
+from ._toolbox import ToolSettings as ToolSettings
 from .emulator import serve_emulator as serve_emulator

@@ -1,0 +1,172 @@
+"""`open_session`: from an endpoint to a running session, and out of it again."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import ssl
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+import trio
+
+from sansio_rt import (
+    ClientProtocol,
+    ConfigurationError,
+    Endpoint,
+    Limits,
+    RealtimeError,
+    RetryPolicy,
+    SequentialIds,
+    SessionConfig,
+    Timing,
+)
+from sansio_rt._secrets import HiddenText, hide_frames
+
+from ._dial import Dialer, ProxySetting, TcpDialer, resolve_key
+from ._errors import ConnectTimeout
+from ._groups import plain_error
+from ._hooks import Hooks, SessionHook
+from ._session import Session
+from ._toolbox import ToolSettings
+
+__all__ = ["endpoint", "open_session"]
+
+
+@hide_frames(ConfigurationError)
+def endpoint(model: str | None = None, **settings: Any) -> Endpoint:
+    """The OpenAI endpoint, with key and base URL from the environment where they are not given.
+
+    Args:
+        model: The model.
+        settings: The other arguments of `Endpoint.openai`.
+
+    Raises:
+        ConfigurationError: No key is given, by argument or `OPENAI_API_KEY`.
+    """
+    return Endpoint.openai(model, env=os.environ, **settings)
+
+
+DEFAULT_RETRY = RetryPolicy()
+
+
+@asynccontextmanager
+async def open_session(
+    endpoint: Endpoint,
+    config: SessionConfig | None = None,
+    *,
+    tools: Sequence[Any] = (),
+    limits: Limits | None = None,
+    timing: Timing | None = None,
+    frame_ms: int = 100,
+    ssl_context: ssl.SSLContext | None = None,
+    dialer: Dialer | None = None,
+    proxy: ProxySetting = None,
+    retry: RetryPolicy | None = DEFAULT_RETRY,
+    hooks: Sequence[SessionHook] = (),
+    tool_settings: ToolSettings | None = None,
+) -> AsyncGenerator[Session]:
+    """Connects, configures, and gives the session for the length of the block.
+
+    Leaving the block closes the connection (bounded by `Timing.close_timeout_s`) and leaves no task and
+    no socket. The block's own exception comes out as it is. A session that fails cancels the block and
+    comes out as one exception with its cause.
+
+    Args:
+        endpoint: Where to.
+        config: The wanted configuration.
+        tools: Functions that the model may call, added to those of `config`; they run as tasks.
+        limits: Bounds on what may be held.
+        timing: Bounds in time.
+        frame_ms: Length of one audio append, in milliseconds.
+        ssl_context: For `wss`, in the place of the default one.
+        dialer: Opens the byte stream, in the place of TCP and TLS.
+        proxy: `http://user:password@host:port` or `https://...` of an HTTP proxy; `""` or False: none;
+            None: what the environment says (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`).
+        retry: How a lost connection is replaced; the conversation is said again, and what waits for an
+            answer of the old connection fails. None: the session ends with its connection.
+        hooks: Told metrics and errors as they come to be; see `SessionHook`.
+        tool_settings: How tools are run: timeouts, threads, the longest output; see `ToolSettings`.
+
+    Raises:
+        ConfigurationError: A setting cannot be used; nothing was sent.
+        TransportError: The server cannot be reached, or the network failed.
+        ConnectTimeout: The connection was not up in time.
+        HandshakeRejected: The server refused the WebSocket, or a proxy the way to it.
+        CommandRefused: The service refused the configuration, or the account.
+        ConnectionClosed: The server ended the session.
+    """
+    # It may hold a password, which a traceback with local variables would show.
+    proxy = HiddenText(proxy) if isinstance(proxy, str) else proxy
+    dialer = _dialer(dialer, ssl_context, proxy)
+    protocol = ClientProtocol(
+        endpoint,
+        config,
+        tools=tools,
+        ids=SequentialIds(secrets.token_hex(5) + "_"),
+        random_bytes=os.urandom,
+        limits=limits,
+        timing=timing,
+        frame_ms=frame_ms,
+        retry=retry,
+    )
+    told = Hooks(hooks)
+    body_error: BaseException | None = None
+    failure: BaseException | None = None
+    session_error: RealtimeError | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            session = Session(protocol, nursery, told, tool_settings)
+            try:
+                session._start(partial(_open_stream, protocol, dialer))  # pyright: ignore[reportPrivateUsage]
+                await session._wait_ready()  # pyright: ignore[reportPrivateUsage]
+                try:
+                    yield session
+                except BaseException as error:
+                    body_error = error
+                    raise
+            finally:
+                await session._leave()  # pyright: ignore[reportPrivateUsage]
+                session_error = session.error
+                nursery.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        failure = plain_error(group, body_error, session_error)
+    # Raised out here, the error keeps the cause and the context that it had.
+    if failure is not None:
+        raise failure
+    if session_error is not None:
+        raise session_error
+
+
+def _dialer(
+    dialer: Dialer | None, ssl_context: ssl.SSLContext | None, proxy: ProxySetting
+) -> Dialer:
+    if dialer is None:
+        return TcpDialer(ssl_context, proxy=proxy)
+    if proxy:
+        raise ConfigurationError("proxy and dialer exclude each other: a dialer finds its own way")
+    return dialer
+
+
+async def _open_stream(protocol: ClientProtocol, dialer: Dialer) -> trio.abc.Stream:
+    """The byte stream, with the protocol's connection begun on it."""
+    timeout_s = protocol.timing.connect_timeout_s
+    started = trio.current_time()
+    with trio.move_on_after(timeout_s):
+        api_key = await resolve_key(protocol.endpoint)
+        stream = await dialer.dial(protocol.endpoint)
+        try:
+            protocol.connect(started, api_key=api_key)
+        except BaseException:
+            await trio.aclose_forcefully(stream)
+            raise
+        return stream
+    address = f"{protocol.endpoint.host}:{protocol.endpoint.port}"
+    proxy = dialer.proxy_for(protocol.endpoint) if isinstance(dialer, TcpDialer) else None
+    way = "" if proxy is None else f" through the proxy {proxy.url}"
+    raise ConnectTimeout(
+        f"no connection to {address}{way} within {timeout_s:g} s (Timing.connect_timeout_s); check the URL "
+        "and the network"
+    )

@@ -1,0 +1,20 @@
+"""Errors of the network, mapped once at the edge; all else is in `sansio_rt`."""
+
+from __future__ import annotations
+
+from sansio_rt import RealtimeError
+
+__all__ = ["ConnectTimeout", "TransportError"]
+
+
+class TransportError(RealtimeError):
+    """The network failed: no such host, refused, reset, a certificate that does not fit.
+
+    The system's own error is the cause.
+    """
+
+    passing = True
+
+
+class ConnectTimeout(TransportError):
+    """The connection was not up in time (`Timing.connect_timeout_s`)."""
