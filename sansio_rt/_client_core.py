@@ -1,85 +1,47 @@
-"""The inside of `ClientProtocol`: rooms put together, bytes and time in, events out.
+"""The inside of `ClientProtocol`: connections one after the other, bytes and time in, events out.
 
-It composes the connection, the configuration, the input, the responses, the history and the table of
-outstanding commands, and routes what the server says to them. The commands are in `_client`.
+It carries the rooms of `_client_rooms` from one connection to the next and routes what the server says to
+them. The commands are in `_client`.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from msgspec import UnsetType
-
 from . import _dialects, events
-from ._audio import AudioFormat
-from ._commands import Command, CommandKind, CommandTable
-from ._config import (
-    Limits,
-    SessionConfig,
-    Timing,
-    format_from_wire,
-)
-from ._configuration import Configuration
-from ._connection import CONNECTED, Connection, ConnectionInput, ConnectionState
-from ._conversation import Conversation
+from ._client_rooms import ClientRooms
+from ._commands import Command, CommandKind
+from ._config import Limits, SessionConfig, Timing
+from ._connection import CONNECTED, ConnectionInput, ConnectionState
 from ._endpoint import Endpoint
 from ._errors import (
-    CommandRefused,
     CommandTimeout,
     ConnectionClosed,
     LocalProtocolError,
     RealtimeError,
     SchemaError,
 )
-from ._history import History
-from ._input import Input
 from ._keepalive import Keepalive, Need
-from ._refusals import FATAL_CODES, is_benign, is_conflict, kind_of_error, refusal
-from ._replay import Replay
-from ._requests import Requests
-from ._responses import Responses
 from ._retry import Retries, RetryPolicy, worth_a_retry
 from ._secrets import Secret
+from ._service_errors import ServiceErrors, wrong_dialect
 from ._session_events import (
     CommandEnded,
     ConnectionLost,
-    ErrorScope,
-    MessageBroken,
-    RateLimitsReported,
-    RawClientEvent,
     RawServerEvent,
-    ServerErrorReported,
     SessionClosed,
-    SessionEvent,
     SessionReady,
     SessionResumed,
-    UnknownEventReceived,
 )
-from ._sources import CountingBytes, IdSource, RandomBytes, SequentialIds
-from ._tray import Tray
+from ._sources import IdSource, RandomBytes
 from ._wire import HandshakeAccepted, WireClosed, WireFailed, WireRejected
 
 __all__ = ["ClientCore"]
 
-MOST_UNCLAIMED_ERRORS = 20
-ERROR_WINDOW_S = 60.0
-"""So many errors in so short a time that are for no command of ours: something is wrong for good."""
 
-
-class ClientCore:
-    """All of a client but its commands; see `ClientProtocol` for the arguments.
-
-    Attributes:
-        endpoint: Where the server is and how it spells things.
-        limits: Bounds on what may be held.
-        timing: Bounds in time.
-        rate_limits: As the service last told them.
-        conversation: The mirror of the server's conversation.
-        raw_events: Whether `RawServerEvent` and `RawClientEvent` come, too.
-        broken_messages: How many messages were no Realtime events.
-    """
+class ClientCore(ClientRooms):
+    """All of a client but its commands; see `ClientProtocol` for the arguments."""
 
     def __init__(
         self,
@@ -94,59 +56,32 @@ class ClientCore:
         frame_ms: int = 100,
         retry: RetryPolicy | None = None,
     ) -> None:
-        config = config or SessionConfig()
-        if tools:
-            given = () if isinstance(config.tools, UnsetType) else config.tools
-            config = config.merge({"tools": [*given, *tools]})
-        self.endpoint = endpoint
-        self.limits = limits or Limits()
-        self.timing = timing or Timing()
-        self.rate_limits: list[events.RateLimit] = []
-        self.conversation = Conversation(self.limits)
-        self.raw_events = False
-        self.broken_messages = 0
-        self._commands = CommandTable(self.limits.max_pending_commands)
-        self._tray = Tray(ids or SequentialIds(), self._commands, self._check)
-        self._random_bytes = random_bytes or CountingBytes()
-        self._connection = Connection(endpoint, self.limits, self._random_bytes)
-        patience = self.timing.answer_timeout_s
-        self._configuration = Configuration(
-            self._tray,
-            config.with_defaults(endpoint.dialect, attached=endpoint.call_id is not None),
-            answer_timeout_s=patience,
-        )
-        self._check(events.SessionUpdate(session=self.wanted.to_wire()))
-        self._input = Input(
-            self._tray,
-            self.conversation,
-            answer_timeout_s=patience,
+        super().__init__(
+            endpoint,
+            config,
+            tools=tools,
+            ids=ids,
+            random_bytes=random_bytes,
+            limits=limits,
+            timing=timing,
             frame_ms=frame_ms,
-            keep_s=0.0 if retry is None else self.limits.max_kept_audio_s,
+            retry=retry,
         )
-        self._history = History(self._tray, self.conversation, answer_timeout_s=patience)
-        self._requests = Requests(self._tray, answer_timeout_s=patience)
-        recoveries = self.limits.max_text_recoveries
-        if recoveries is None:
-            recoveries = 5 if endpoint.dialect.is_beta else 0
-        self._responses = Responses(
-            self._tray,
-            self.conversation,
-            self._history,
-            self._requests,
-            text_recoveries=recoveries,
-            limits=self.limits,
-        )
-        self._replay = Replay(
-            self._tray, self.conversation, self._requests, answer_timeout_s=patience
-        )
-        self._retry = retry
-        self._retries = Retries(retry or RetryPolicy(), self._chance)
+        self._retries = Retries(self._retry or RetryPolicy(), self._chance)
         self._was_ready = False
-        self._lost_at: float | None = None
         self._keepalive = Keepalive(self.timing)
-        self._unclaimed_errors: deque[float] = deque(maxlen=MOST_UNCLAIMED_ERRORS)
         self._failure: RealtimeError | None = None
         self._connect_started = 0.0
+        errors = ServiceErrors(
+            self._tray,
+            self.endpoint.dialect,
+            self.conversation,
+            self._configuration,
+            self._history,
+            self._requests,
+            self._responses,
+            fail=self._fail,
+        )
         self._handlers: Mapping[type, Callable[[Any], None]] = {
             **self._input.handlers,
             **self._history.handlers,
@@ -154,7 +89,7 @@ class ClientCore:
             **self._configuration.handlers,
             events.SessionUpdated: self._on_session_updated,
             events.RateLimitsUpdated: self._on_rate_limits,
-            events.Error: self._on_error,
+            events.Error: errors.handle,
             events.UnknownEvent: self._on_unknown,
             SchemaError: self._on_broken,
             HandshakeAccepted: self._on_accepted,
@@ -162,28 +97,6 @@ class ClientCore:
             WireFailed: self._on_wire_failed,
             WireClosed: self._on_wire_closed,
         }
-
-    # --- the connection ---------------------------------------------------------------------
-
-    @property
-    def state(self) -> ConnectionState:
-        """How far the connection has come."""
-        return self._connection.state
-
-    @property
-    def wanted(self) -> SessionConfig:
-        """The configuration that was asked for, with what is not answered yet."""
-        return self._configuration.wanted
-
-    @property
-    def acknowledged(self) -> SessionConfig | None:
-        """The configuration that the service accepted last, or None."""
-        return self._configuration.acknowledged
-
-    @property
-    def session(self) -> events.RealtimeSession | None:
-        """The effective configuration as the service last echoed it, or None."""
-        return self._configuration.effective
 
     def connect(self, now: float, *, api_key: str | Secret | None = None) -> None:
         """Begins a connection: the handshake is in `data_to_send` afterwards.
@@ -224,15 +137,6 @@ class ClientCore:
             self._connection.move(ConnectionInput.CLOSE)
         self._finish(1006, "")
 
-    @property
-    def reconnecting(self) -> bool:
-        """Whether a lost connection is being replaced: commands work again after `SessionResumed`."""
-        return self._lost_at is not None
-
-    def tell_time(self, now: float) -> None:
-        """Tells the time and nothing else: what a command's deadline and a metric count from."""
-        self._tray.now = now
-
     def receive_data(self, data: bytes | bytearray | memoryview, now: float) -> None:
         """Takes bytes of the connection; take `next_event()` and `data_to_send()` afterwards.
 
@@ -247,10 +151,6 @@ class ClientCore:
         self._tray.now = now
         self._connection.receive_eof()
         self._drain()
-
-    def next_event(self) -> SessionEvent | None:
-        """The next thing that happened, or None until more bytes, commands or time come."""
-        return self._tray.session_events.popleft() if self._tray.session_events else None
 
     def data_to_send(self) -> bytes:
         """The bytes to send now; empty where there are none."""
@@ -309,29 +209,6 @@ class ClientCore:
 
     # --- steps ------------------------------------------------------------------------------
 
-    def _require_connected(self, call: str) -> None:
-        if self.reconnecting and self.state is not ConnectionState.REPLAYING:
-            raise LocalProtocolError(
-                f"{call}: the session is reconnecting; wait for SessionResumed"
-            )
-        if self.state not in CONNECTED:
-            raise LocalProtocolError(f"{call}: the session is {self.state.value}, not connected")
-
-    @property
-    def _audio_goes_out(self) -> bool:
-        """Whether new audio may be appended: not before what a lost connection left behind."""
-        return not (self.reconnecting and self.state is ConnectionState.CONFIGURING)
-
-    def _check(self, event: events.ClientEvent) -> None:
-        events.check(event)
-        if self.endpoint.dialect.is_beta or isinstance(event, events.SessionUpdate):
-            _dialects.encode(self.endpoint.dialect, event)  # refuses what it cannot say
-
-    def _send(self, event: events.ClientEvent) -> None:
-        if self.raw_events:
-            self._tray.session_events.append(RawClientEvent(event))
-        self._connection.send(event)
-
     def _flush(self) -> None:
         """Hands the client events that were laid down to the connection."""
         self._requests.hold = (
@@ -357,10 +234,6 @@ class ClientCore:
                 except RealtimeError as error:  # the peer led us beyond a limit of ours
                     self._fail(error)
         self._flush()
-
-    def _on_broken(self, error: SchemaError) -> None:
-        self.broken_messages += 1
-        self._tray.session_events.append(MessageBroken(error=error))
 
     def _keep_alive(self, now: float) -> None:
         match self._keepalive.need(now):
@@ -399,16 +272,11 @@ class ClientCore:
                 reason=event.reason,
                 by_peer=event.by_peer,
             )
-            beta = self.endpoint.dialect.is_beta
-            if beta and _dialects.is_beta_refusal(close_code=event.code):
-                self._failure = self._wrong_dialect(self._failure)
+            dialect = self.endpoint.dialect
+            if dialect.is_beta and _dialects.is_beta_refusal(close_code=event.code):
+                self._failure = wrong_dialect(dialect, self._failure)
         self._connection.move(ConnectionInput.ENDED)
         self._finish(event.code, event.reason)
-
-    def _wrong_dialect(self, cause: RealtimeError) -> RealtimeError:
-        error = _dialects.wrong_dialect(self.endpoint.dialect)
-        error.__cause__ = cause
-        return error
 
     def _on_session_updated(self, event: events.SessionUpdated) -> None:
         self._configuration.handlers[events.SessionUpdated](event)
@@ -445,96 +313,6 @@ class ClientCore:
         self._was_ready, self._lost_at = True, None
         self._requests.ask_what_is_owed()
         self._flush()
-
-    def _apply_formats(self, config: SessionConfig) -> None:
-        self._input.configure(config)
-        if isinstance(config.output_audio_format, AudioFormat):
-            self._responses.audio_format = config.output_audio_format
-        if isinstance(config.input_audio_format, AudioFormat):
-            self._responses.input_format = config.input_audio_format
-        modalities = config.output_modalities
-        self._responses.wants_audio = isinstance(modalities, UnsetType) or "audio" in modalities
-
-    def _follow_formats(self) -> None:
-        """Takes over the formats that the server says, where we left them to it (S8)."""
-        audio = None if self.session is None else self.session.audio
-        if not isinstance(audio, events.AudioConfig) or self.endpoint.call_id is None:
-            return
-        told: dict[str, Any] = {}
-        if isinstance(audio.input, events.AudioInput):
-            told["input_audio_format"] = format_from_wire(audio.input.format)
-        if isinstance(audio.output, events.AudioOutput):
-            told["output_audio_format"] = format_from_wire(audio.output.format)
-        self._apply_formats(self.wanted.merge(told))
-
-    def _on_rate_limits(self, event: events.RateLimitsUpdated) -> None:
-        self.rate_limits = list(event.rate_limits)
-        self._tray.session_events.append(RateLimitsReported(rate_limits=self.rate_limits))
-
-    def _on_unknown(self, event: events.UnknownEvent) -> None:
-        self._tray.session_events.append(UnknownEventReceived(event=event))
-
-    def _on_error(self, event: events.Error) -> None:
-        details = event.error
-        error = refusal(details)
-        code = error.code or ""
-        command = self._commands.get(error.event_id or "") or self._guess_command(error)
-        beta = self.endpoint.dialect.is_beta
-        if beta and _dialects.is_beta_refusal(code=code):
-            self._fail(self._wrong_dialect(error))
-        elif code in FATAL_CODES:
-            self._fail(error)
-        elif command is None:
-            self._commands.forget_late(error.event_id or "")
-            self._on_unclaimed_error(details, error)
-        elif is_conflict(command.kind, code):
-            self._requests.on_conflict(command, error)
-        elif is_benign(command.kind, code):
-            if command.kind is CommandKind.CANCEL:
-                self._responses.end_unknown(command.key)
-            elif command.kind is CommandKind.DELETE_ITEM:
-                self._history.note_gone(command.key)
-            if command.outcome is None:
-                self._tray.acknowledge(command, self.conversation.get(command.key))
-        else:
-            self._refuse(command, error)
-
-    def _on_unclaimed_error(self, details: events.ErrorDetails, error: CommandRefused) -> None:
-        """An error that ends no command of ours: told, and where they do not end, the session does (X4)."""
-        scope = ErrorScope.BENIGN if is_benign(None, error.code or "") else ErrorScope.COMMAND
-        if scope is ErrorScope.COMMAND:
-            now, recent = self._tray.now, self._unclaimed_errors
-            recent.append(now)
-            if len(recent) == recent.maxlen and now - recent[0] <= ERROR_WINDOW_S:
-                scope = ErrorScope.SESSION
-        self._tray.session_events.append(ServerErrorReported(error=details, scope=scope))
-        if scope is ErrorScope.SESSION:
-            self._fail(error)
-
-    def _guess_command(self, error: CommandRefused) -> Command | None:
-        """Whom an error is for that names none of our events (server-behaviour, rule 4)."""
-        if error.event_id:
-            return None
-        kind = kind_of_error(error.code or "", error.param or "")
-        if kind is CommandKind.REPLY and is_conflict(kind, error.code or ""):
-            asking = self._requests.arbiter.asking  # nothing else can collide
-            return None if asking is None else asking.command
-        # What has no deadline waits here and was not sent.
-        asked = [command for command in self._commands if command.deadline is not None]
-        if kind is not None:
-            return next((command for command in asked if command.kind is kind), None)
-        if len(asked) == 1 and error.error_type != "server_error":
-            return asked[0]
-        return None
-
-    def _refuse(self, command: Command, error: CommandRefused) -> None:
-        if command.kind is CommandKind.REPLY:
-            self._requests.on_over(command)
-        self._tray.refuse(command, error)
-        if command.kind is CommandKind.UPDATE:
-            self._configuration.undo(command)
-            if self._configuration.acknowledged is None:
-                self._fail(error)
 
     def _fail(self, error: RealtimeError) -> None:
         """The session cannot go on: closes the connection with the error as its reason."""

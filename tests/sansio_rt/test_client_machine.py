@@ -60,9 +60,9 @@ from sansio_rt import (
     events,
     tool,
 )
-from sansio_rt._client_core import MOST_UNCLAIMED_ERRORS
 from sansio_rt._server_session import ServerSession
 from sansio_rt._server_work import ReplyCancelled, ReplyWanted, TranscriptionWanted
+from sansio_rt._service_errors import MOST_UNCLAIMED_ERRORS
 
 EXAMPLES = int(os.environ.get("SANSIO_RT_MACHINE_EXAMPLES", "150"))
 CONFLICT = "conversation_already_has_active_response"
