@@ -12,6 +12,7 @@ Sizes are judged by the header, before a payload is buffered.
 from __future__ import annotations
 
 import struct
+from collections import deque
 from collections.abc import Callable
 
 import msgspec
@@ -34,7 +35,8 @@ __all__ = [
     "is_utf8",
 ]
 
-MAX_CONTROL_PAYLOAD_BYTES = 125
+MAX_CONTROL_PAYLOAD_BYTES = 125  # RFC 6455 5.5
+MAX_UNANSWERED_PINGS = 16
 
 _WHOLE_TEXT_FRAME = 0x81  # FIN set, no reserved bit, opcode 1
 _MASKED = 0x80
@@ -127,8 +129,9 @@ class FrameReader:
 
     Attributes:
         ending: The close frame or the error that ended the stream, None before.
-        unanswered_ping: Payload of the newest ping that was read. Who answers it sets it to None,
-            so that a flood of pings costs one pong per drained outbox.
+        unanswered_pings: Payloads of the newest pings that were read, oldest first. Who answers them
+            takes them out; a flood of pings costs no more than `MAX_UNANSWERED_PINGS` pongs for each
+            time that is done (RFC 6455 5.5.3 asks for the newest alone).
     """
 
     def __init__(
@@ -141,7 +144,7 @@ class FrameReader:
         fast_lane: bool,
     ) -> None:
         self.ending: CloseFrame | RemoteProtocolError | None = None
-        self.unanswered_ping: bytes | None = None
+        self.unanswered_pings: deque[bytes] = deque(maxlen=MAX_UNANSWERED_PINGS)
         self._emit = emit
         self._max_message_bytes = max_message_bytes
         self._max_message_frames = max_message_frames
@@ -281,7 +284,7 @@ class FrameReader:
         data = payload.encode() if isinstance(payload, str) else bytes(payload)
         match frame.opcode:
             case Opcode.PING:
-                self.unanswered_ping = data
+                self.unanswered_pings.append(data)
                 self._emit(Ping(data))
             case Opcode.PONG:
                 self._emit(Pong(data))
@@ -317,6 +320,10 @@ class FrameWriter:
     def __init__(self, random_bytes: Callable[[int], bytes] | None) -> None:
         self._random_bytes = random_bytes
         self._mask_bit = 0 if random_bytes is None else _MASKED
+
+    def control_frame_bytes(self, payload_bytes: int) -> int:
+        """Size of the frame of a control payload, in bytes."""
+        return payload_bytes + (2 if self._random_bytes is None else 6)
 
     def frame(self, opcode: Opcode, payload: bytes) -> bytes:
         """Serialize one whole message or control frame into one buffer.

@@ -197,8 +197,13 @@ class Wire:
     @property
     def pending_bytes(self) -> int:
         """How many bytes `data_to_send` would give, for back-pressure."""
-        self._queue_pong()
-        return self._output_bytes
+        # Pongs are not queued here: they would pile up where the peer pings and does not read.
+        pings = self._reader.unanswered_pings
+        if not pings or self._state is not WireState.OPEN:
+            return self._output_bytes
+        return self._output_bytes + sum(
+            self._writer.control_frame_bytes(len(each)) for each in pings
+        )
 
     def next_event(self) -> WireEvent | None:
         """Take the next event, or None when there is none before more bytes come."""
@@ -209,7 +214,7 @@ class Wire:
 
         In `REMOTE_CLOSING` this moves the connection to `CLOSED`.
         """
-        self._queue_pong()
+        self._queue_pongs()
         data = self._output[0] if len(self._output) == 1 else b"".join(self._output)
         self._output.clear()
         self._output_bytes = 0
@@ -266,6 +271,7 @@ class Wire:
         message = self._checked_payload("send_text", payload)
         if not is_utf8(message):
             raise LocalProtocolError("send_text: the payload is not UTF-8; encode it first")
+        self._queue_pongs()
         self._queue(self._writer.frame(Opcode.TEXT, message))
 
     def ping(self, payload: bytes | bytearray | memoryview = b"") -> None:
@@ -283,6 +289,7 @@ class Wire:
             raise LocalProtocolError(
                 f"ping: {len(message)} bytes are more than {MAX_CONTROL_PAYLOAD_BYTES}"
             )
+        self._queue_pongs()
         self._queue(self._writer.frame(Opcode.PING, message))
 
     def close(self, code: int = 1000, reason: str = "") -> None:
@@ -354,17 +361,16 @@ class Wire:
         self._output.append(data)
         self._output_bytes += len(data)
 
-    def _queue_pong(self) -> None:
-        """Answer the newest ping, and so all before it (RFC 6455 5.5.3)."""
-        payload = self._reader.unanswered_ping
-        if payload is None:
-            return
-        self._reader.unanswered_ping = None
-        if self._state is WireState.OPEN:
-            self._queue(self._writer.frame(Opcode.PONG, payload))
+    def _queue_pongs(self) -> None:
+        """Answer the pings that were read, before anything that is queued later."""
+        pings = self._reader.unanswered_pings
+        while pings:
+            payload = pings.popleft()
+            if self._state is WireState.OPEN:
+                self._queue(self._writer.frame(Opcode.PONG, payload))
 
     def _queue_close(self, code: int, words: bytes) -> None:
-        self._queue_pong()  # nothing may follow a close frame
+        self._queue_pongs()  # nothing may follow a close frame
         payload = b"" if code == _NO_CODE else code.to_bytes(2) + words
         self._queue(self._writer.frame(Opcode.CLOSE, payload))
 

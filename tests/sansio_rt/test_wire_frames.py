@@ -318,14 +318,48 @@ def test_too_many_frames_of_one_message_are_refused(piece: bytes) -> None:
         assert closed == WireClosed(1008, "", by_peer=False, clean=False)
 
 
-def test_a_ping_flood_costs_one_pong() -> None:
+def unmasked_frames(data: bytes) -> list[tuple[int, bytes]]:
+    """Opcode and payload of each of a client's short frames."""
+    found = []
+    while data:
+        size = data[1] & 0x7F
+        payload = bytes(XorMaskerSimple(data[2:6]).process(data[6 : 6 + size]))
+        found.append((data[0] & 0x0F, payload))
+        data = data[6 + size :]
+    return found
+
+
+def test_each_ping_of_one_read_is_answered() -> None:
+    wire = opened()
+    wire.receive_data(b"".join(frame(PING, b"%d" % i) for i in range(10)))
+    assert unmasked_frames(wire.data_to_send()) == [(PONG, b"%d" % i) for i in range(10)]
+
+
+def test_a_ping_is_answered_before_what_is_sent_because_of_a_later_message() -> None:
+    wire = opened()
+    pieces = frame(TEXT, b"He", fin=False), frame(PING, b"x"), frame(CONTINUATION, b"llo")
+    wire.receive_data(b"".join(pieces))
+    wire.send_text(b"echo")
+    assert unmasked_frames(wire.data_to_send()) == [(PONG, b"x"), (TEXT, b"echo")]
+
+
+def test_a_ping_flood_costs_a_few_pongs_the_newest_ones() -> None:
     wire = opened()
     wire.receive_data(b"".join(frame(PING, b"%d" % i * 20) for i in range(5000)))
     assert len(take(wire)) == 5000
-    assert wire.pending_bytes == 2 + 4 + 80
-    reply = wire.data_to_send()
-    assert len(reply) == 86
-    assert bytes(XorMaskerSimple(reply[2:6]).process(reply[6:])) == b"4999" * 20
+    assert wire.pending_bytes == 16 * (2 + 4 + 80)
+    pongs = [(PONG, b"%d" % i * 20) for i in range(4984, 5000)]
+    assert unmasked_frames(wire.data_to_send()) == pongs
+    assert wire.pending_bytes == 0
+
+
+@pytest.mark.parametrize("client", [True, False])
+def test_a_ping_flood_of_a_peer_that_does_not_read_costs_no_more(client: bool) -> None:
+    wire = opened(client=client)
+    for _ in range(100):
+        wire.receive_data(frame(PING, b"x" * 125, mask=None if client else b"mask") * 20)
+        assert wire.pending_bytes == 16 * (2 + (4 if client else 0) + 125)
+    assert len(wire.data_to_send()) == 16 * (2 + (4 if client else 0) + 125)
     assert wire.pending_bytes == 0
 
 

@@ -386,7 +386,8 @@ async def test_a_flood_is_survived_in_bounded_memory(
         # Junk that is small comes many to a read; a read is 256 KiB, whatever the flood is.
         assert held < MEGABYTE
         assert peak < 24 * MEGABYTE
-        assert len(server.received) - before < 4_000  # answers: at most one pong for each read
+        # Answers: no more than `MAX_UNANSWERED_PINGS` pongs for each read.
+        assert len(server.received) - before < 24_000
         assert session.metrics.broken_messages >= 1  # all of it was read
         generation_count = len(session.generations)
         assert generation_count <= 64
