@@ -7,6 +7,7 @@ somebody wrote.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, cast
@@ -38,14 +39,20 @@ class SignatureArguments:
     """Decodes into the annotated types of a function.
 
     Whole numbers that come as floats (`3.0`) are taken for `int`, since models write them so;
-    nothing else is converted: `"3"` is not a number.
+    nothing else is converted: `"3"` is not a number. Names that the schema does not know are refused
+    at every depth: a model that makes one up is told so, and does not believe that it was heard.
 
     Args:
         annotations: Type of each parameter by name.
         required: Names of the parameters that have no default.
+        schema: The schema of the annotations.
     """
 
-    def __init__(self, annotations: Mapping[str, Any], required: frozenset[str]) -> None:
+    def __init__(
+        self, annotations: Mapping[str, Any], required: frozenset[str], schema: Schema
+    ) -> None:
+        self._schema = schema
+        self._has_objects = '"properties"' in json.dumps(schema.get("properties", {}))
         self._names = tuple(annotations)
         # Fields have names of their own, because a parameter may be called what a field may not. An
         # argument that is left out stays UNSET: its default is the function's business.
@@ -68,7 +75,7 @@ class SignatureArguments:
         Raises:
             ToolArgumentsError: Not JSON, or not what the function takes.
         """
-        if not arguments.strip():
+        if _is_blank(arguments):
             arguments = "{}"
         try:
             decoded = self._decode(arguments)
@@ -76,6 +83,10 @@ class SignatureArguments:
             raise ToolArgumentsError(self._problem(str(error))) from None
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             raise ToolArgumentsError(_not_json(error)) from None
+        if self._has_objects:
+            unknown = _unknown_name(msgspec.json.decode(arguments), self._schema, self._schema)
+            if unknown is not None:
+                raise ToolArgumentsError(f"unknown argument `{unknown}`")
         values = (getattr(decoded, f"p{number}") for number in range(len(self._names)))
         return {
             name: value
@@ -108,6 +119,52 @@ class SignatureArguments:
         return f"unknown argument `{full}`{known}"
 
 
+def _unknown_name(value: Any, schema: Schema, root: Schema) -> str | None:
+    """The path of the first name that a schema does not know, or None. The types are right already."""
+    if "$ref" in schema:
+        name = schema["$ref"].rsplit("/", 1)[-1]
+        return _unknown_name(value, root["$defs"][name], root)
+    if "anyOf" in schema:
+        fitting = (option for option in schema["anyOf"] if _may_be(value, option, root))
+        found = [_unknown_name(value, option, root) for option in fitting]
+        return None if None in found else next(iter(found), None)
+    parts: list[tuple[str, Any, Any]] = []
+    if isinstance(value, list):
+        fixed, items = schema.get("prefixItems", ()), schema.get("items")
+        for number, part in enumerate(cast("Sequence[Any]", value)):
+            parts.append((f"[{number}]", part, fixed[number] if number < len(fixed) else items))
+    elif isinstance(value, dict):
+        properties, others = schema.get("properties", {}), schema.get("additionalProperties", True)
+        for name, part in cast("dict[str, Any]", value).items():
+            if name not in properties and others is False:
+                return name
+            parts.append((f".{name}", part, properties.get(name, others)))
+    for step, part, inner in parts:
+        if not isinstance(inner, dict):
+            continue
+        unknown = _unknown_name(part, cast("Schema", inner), root)
+        if unknown is not None:
+            return (step + ("" if unknown.startswith("[") else ".") + unknown).lstrip(".")
+    return None
+
+
+def _may_be(value: Any, schema: Schema, root: Schema) -> bool:
+    """Whether a value may be what one of several schemas says, by its type and its tag."""
+    if "$ref" in schema:
+        return _may_be(value, root["$defs"][schema["$ref"].rsplit("/", 1)[-1]], root)
+    allowed = _allowed_types(schema)
+    if allowed and not any(_is_of(value, name) for name in allowed):
+        return False
+    if not isinstance(value, dict):
+        return True
+    members = cast("dict[str, Any]", value)
+    return all(
+        members[name] in stated["enum"]
+        for name, stated in schema.get("properties", {}).items()
+        if name in members and "enum" in stated
+    )
+
+
 def _decode_custom(cls: Any, value: Any) -> Any:
     """Hand a value to a pydantic model, the only foreign type that a schema is built for."""
     try:
@@ -133,6 +190,13 @@ def _whole_floats_to_int(value: Any) -> Any:
             return {name: _whole_floats_to_int(part) for name, part in members.items()}
         case _:
             return value
+
+
+def _is_blank(arguments: JsonText) -> bool:
+    """Whether there is nothing but JSON's white space, in text and in bytes alike."""
+    if isinstance(arguments, str):
+        return not arguments.strip(" \t\r\n")
+    return not arguments.strip(b" \t\r\n")
 
 
 def _not_json(error: Exception) -> str:
@@ -170,7 +234,7 @@ class SchemaArguments:
         Raises:
             ToolArgumentsError: Not JSON, or not what the schema says.
         """
-        if not arguments.strip():
+        if _is_blank(arguments):
             arguments = "{}"
         try:
             value = msgspec.json.decode(arguments)
@@ -191,8 +255,9 @@ class SchemaArguments:
             raise ToolArgumentsError(
                 f"{where}: expected {' or '.join(allowed)}, got {_type_name(value)}"
             )
-        if "enum" in schema and value not in schema["enum"]:
-            raise ToolArgumentsError(f"{where}: expected one of {schema['enum']}")
+        options = schema.get("enum")
+        if isinstance(options, list) and value not in options:
+            raise ToolArgumentsError(f"{where}: expected one of {options}")
         if isinstance(value, list):
             parts = cast("Sequence[Any]", value)
             items = schema.get("items")
@@ -203,9 +268,11 @@ class SchemaArguments:
 
     def _check_object(self, value: dict[str, Any], schema: Schema, path: str) -> dict[str, Any]:
         prefix = f"{path}." if path else ""
-        properties = schema.get("properties", {})
-        for name in schema.get("required", ()):
-            if name not in value:
+        # A keyword of a shape that JSON Schema does not know says nothing.
+        stated, required = schema.get("properties"), schema.get("required")
+        properties = cast("Schema", stated) if isinstance(stated, dict) else {}
+        for name in cast("Sequence[Any]", required) if isinstance(required, list) else ():
+            if isinstance(name, str) and name not in value:
                 raise ToolArgumentsError(f"missing argument `{prefix}{name}`")
         others = schema.get("additionalProperties", True)
         if others is False:
@@ -222,8 +289,9 @@ class SchemaArguments:
 
 
 def _allowed_types(schema: Schema) -> Sequence[str]:
-    stated = schema.get("type", ())
-    return (stated,) if isinstance(stated, str) else stated
+    stated = schema.get("type")
+    names = cast("Sequence[Any]", stated) if isinstance(stated, list) else (stated,)
+    return [name for name in names if isinstance(name, str)]
 
 
 def _is_of(value: Any, name: str) -> bool:

@@ -121,6 +121,8 @@ class SchemaBuilder:
 
     def __init__(self) -> None:
         self.definitions: dict[str, Schema] = {}
+        # How a `Literal` was written, by its values: inspection sorts them.
+        self._as_written: dict[frozenset[tuple[type, object]], tuple[Any, ...]] = {}
         # Of types and references on the way down, those that were met again get a name.
         self._open: dict[object, str | None] = {}
         self._named: dict[object, str] = {}
@@ -139,7 +141,16 @@ class SchemaBuilder:
             information = msgspec_inspect.type_info(annotation)
         except (TypeError, NameError, AttributeError, ValueError) as error:
             raise UnsupportedAnnotation(str(error)) from error
+        self._note_literals(annotation)
         return self._schema(information)
+
+    def _note_literals(self, annotation: Any) -> None:
+        arguments = get_args(annotation)
+        if get_origin(annotation) is Literal:
+            self._as_written.setdefault(_set_of(arguments), arguments)
+            return
+        for argument in arguments:
+            self._note_literals(argument)
 
     def add_document(self, document: Mapping[str, Any]) -> Schema:
         """Give a whole JSON Schema document as a part of this one.
@@ -240,6 +251,8 @@ class SchemaBuilder:
                 if cls not in self._pydantic_documents:
                     self._pydantic_documents[cls] = _pydantic_document(cls)
                 return self.add_document(self._pydantic_documents[cls])
+            case msgspec_inspect.LiteralType(values=values):
+                return _choice(self._as_written.get(_set_of(values), values))
             case _:
                 return _leaf(information)
 
@@ -267,6 +280,8 @@ class SchemaBuilder:
     def _class(self, information: Any) -> Schema:
         cls = get_origin(information.cls) or information.cls
         documentation = parse_docstring(_own_docstring(cls))
+        for annotation in get_type_hints(cls, include_extras=True).values():
+            self._note_literals(annotation)
         fields = {
             field.encode_name: self._field(field, documentation.parameters, cls)
             for field in information.fields
@@ -301,6 +316,11 @@ class SchemaBuilder:
             if default is not None:
                 schema = schema | {"default": default[0]}
         return schema
+
+
+def _set_of(values: Iterable[object]) -> frozenset[tuple[type, object]]:
+    """The values as a set in which True is not 1."""
+    return frozenset((type(value), value) for value in values)
 
 
 def _field_note(cls: type, name: str) -> str | None:
@@ -377,7 +397,6 @@ _LEAVES: dict[type, Callable[[Any], Schema]] = {
     msgspec_inspect.FloatType: lambda information: _numeric("number", information),
     msgspec_inspect.StrType: _string,
     msgspec_inspect.EnumType: lambda information: _choice(m.value for m in information.cls),
-    msgspec_inspect.LiteralType: lambda information: _choice(information.values),
     msgspec_inspect.DateTimeType: lambda _: {"type": "string", "format": "date-time"},
     msgspec_inspect.DateType: lambda _: {"type": "string", "format": "date"},
     msgspec_inspect.TimeType: lambda _: {"type": "string", "format": "time"},

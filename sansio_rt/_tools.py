@@ -224,7 +224,7 @@ def _from_function(
         name=found.name if name is None else name,
         description=found.description if description is None else description,
         parameters=found.schema,
-        decoder=SignatureArguments(found.annotations, found.required),
+        decoder=SignatureArguments(found.annotations, found.required, found.schema),
         **settings,
     )
 

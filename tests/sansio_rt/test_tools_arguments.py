@@ -3,8 +3,9 @@
 import contextlib
 import dataclasses
 import json
-from typing import Any
+from typing import Any, Optional
 
+import msgspec
 import pydantic
 import pytest
 from hypothesis import given
@@ -215,3 +216,72 @@ def test_nothing_that_a_model_says_is_more_than_an_error(arguments: Any) -> None
     for made in (VISIT, FROM_SCHEMA):
         with contextlib.suppress(ToolArgumentsError):
             made.decode(arguments)
+
+
+# --- names that nobody knows, at any depth ---------------------------------------------------
+
+
+class Walk(msgspec.Struct, tag="walk"):
+    steps: int
+
+
+class Ride(msgspec.Struct, tag="ride"):
+    stops: list[Place]
+
+
+@dataclasses.dataclass
+class Tree:
+    name: str
+    branches: list["Tree"]
+
+
+def travel(
+    way: Walk | Ride | None = None,
+    by_name: dict[str, Place] = {},  # noqa: B006
+    pair: tuple[Place, int] | None = None,
+    tree: Optional[Tree] = None,  # noqa: UP045
+    guest: Guest | None = None,
+    anything: Any = None,
+) -> None: ...
+
+
+TRAVEL = tool(travel)
+PARIS = {"city": "Paris"}
+SPOILT = {"city": "Paris", "mood": "blue"}
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "path"),
+    [
+        ({"type": "walk", "steps": 1}, {"type": "walk", "steps": 1, "stops": []}, "way.stops"),
+        (
+            {"type": "ride", "stops": [PARIS]},
+            {"type": "ride", "stops": [PARIS, SPOILT]},
+            "way.stops[1].mood",
+        ),
+        ({"a": PARIS}, {"a": PARIS, "b": SPOILT}, "by_name.b.mood"),
+        ([PARIS, 1], [SPOILT, 1], "pair[0].mood"),
+        (
+            {"name": "a", "branches": [{"name": "b", "branches": []}]},
+            {"name": "a", "branches": [{"name": "b", "branches": [], "leaf": 1}]},
+            "tree.branches[0].leaf",
+        ),
+    ],
+)
+def test_a_name_that_nobody_knows_is_refused_at_every_depth(good: Any, bad: Any, path: str) -> None:
+    name = path.split(".")[0].split("[")[0]
+    assert list(TRAVEL.decode(json.dumps({name: good}))) == [name]
+    with pytest.raises(ToolArgumentsError) as caught:
+        TRAVEL.decode(json.dumps({name: bad}))
+    assert str(caught.value) == f"unknown argument `{path}`"
+
+
+def test_what_takes_any_names_still_does() -> None:
+    guest = {
+        "name": "Ann",
+        "age": 3,
+        "hobby": "pydantic lets it be, unless its model says otherwise",
+    }
+    assert TRAVEL.decode(json.dumps({"guest": guest}))["guest"] == Guest(name="Ann", age=3)
+    anything = {"what": {"ever": [SPOILT]}}
+    assert TRAVEL.decode(json.dumps({"anything": anything})) == {"anything": anything}

@@ -181,6 +181,8 @@ def tool_for(annotation: Any) -> Tool:
         (Optional[str], {"anyOf": [{"type": "string"}, {"type": "null"}]}),  # noqa: UP045
         (Union[int, str], {"anyOf": [{"type": "integer"}, {"type": "string"}]}),  # noqa: UP007
         (Literal["a", "b"], {"type": "string", "enum": ["a", "b"]}),
+        (Literal["low", "high"], {"type": "string", "enum": ["low", "high"]}),  # as it is written
+        (list[Literal[2, 1]], {"type": "array", "items": {"type": "integer", "enum": [2, 1]}}),
         (Literal[1, 2], {"type": "integer", "enum": [1, 2]}),
         (Unit, {"type": "string", "enum": ["celsius", "any"]}),
         (Level, {"type": "integer", "enum": [3, 1]}),
