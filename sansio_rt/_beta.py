@@ -439,7 +439,7 @@ def server_to_beta(event: Json, refused: Refusal) -> Json | None:
     """
     out = _Outward(refused, azure=False)
     kind = event.get("type")
-    if kind in GA_ONLY_SERVER_TYPES:
+    if isinstance(kind, str) and kind in GA_ONLY_SERVER_TYPES:
         return None
     if kind in ("session.created", "session.updated") and _is_object(event.get("session")):
         session = cast("Json", event["session"])

@@ -25,7 +25,7 @@ from . import events
 from ._beta import Refusal, client_from_beta, client_to_beta, server_from_beta, server_to_beta
 from ._endpoint import Dialect
 from ._errors import ConfigurationError, UnsupportedByDialect
-from .events._plain import to_data
+from .events._plain import is_plain, to_data
 
 __all__ = [
     "DEFAULTS",
@@ -90,8 +90,8 @@ def encode(dialect: Dialect, event: events.ClientEvent) -> bytes:
         UnsupportedByDialect: The dialect cannot say what the event asks for; the setting is named.
         LocalProtocolError: The event holds what JSON cannot say.
     """
-    if not isinstance(event, _SHAPED):
-        return events.encode(event)
+    if not isinstance(event, _SHAPED) or (dialect is _GA and is_plain(event)):
+        return events.encode(event)  # what the GA does not know can only be in `extra`
     data = cast("Json", to_data(event))
     written = to_wire(dialect, data)
     if written is data:

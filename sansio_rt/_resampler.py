@@ -82,7 +82,10 @@ class Resampler:
 
     @property
     def pending_samples(self) -> int:
-        """Output samples that `flush` would give now."""
+        """Output samples that `flush` would give now.
+
+        Where that is half a sample, `flush` may give one less: libsoxr rounds a half either way.
+        """
         if self._stream is None:
             return 0
         expected = (2 * self._consumed * self.output_rate + self.input_rate) // (

@@ -99,9 +99,6 @@ class HiddenText(str):
     def __reduce__(self) -> NoReturn:
         raise TypeError(_NEVER_PICKLED)
 
-    def __reduce_ex__(self, protocol: object) -> NoReturn:
-        raise TypeError(_NEVER_PICKLED)
-
 
 @final
 class HiddenBytes(bytes):
@@ -126,9 +123,6 @@ class HiddenBytes(bytes):
         return self
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError(_NEVER_PICKLED)
-
-    def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError(_NEVER_PICKLED)
 
 

@@ -15,6 +15,7 @@ from sansio_rt._errors import LocalProtocolError
 from sansio_rt.events import _client, _items, _response, _session, _translation
 from sansio_rt.events._common import ClientEventBase, UnknownObject, WireObject, is_array, is_object
 from sansio_rt.events._convert import Mismatch, struct_converter
+from sansio_rt.events._exact import is_exact
 from sansio_rt.events._plain import is_plain, nesting, refuse_non_finite, to_data
 
 # Limits of the API reference; ids: rule 11 of the service's behaviour.
@@ -183,7 +184,7 @@ def check(event: WireObject) -> None:
     ):
         _check_append(event)
         return
-    exact = _with_exact_types(event)
+    exact = event if is_exact(event) else _with_exact_types(event)
     if isinstance(exact, ClientEventBase) and exact.event_id:
         problem = _own_id(exact.event_id)
         if problem:
@@ -209,6 +210,7 @@ def _with_exact_types(event: WireObject) -> WireObject:
     try:
         data = to_data(event)
         refuse_non_finite(event)
+        msgspec.json.encode(data)  # refuses lone surrogates
         if is_plain(event):
             return msgspec.convert(data, type(event))
         return cast(WireObject, struct_converter(type(event))(data))
@@ -234,7 +236,9 @@ def _problems(struct: WireObject, prefix: str) -> Iterator[tuple[str, str]]:
     if isinstance(struct, _items.Message):
         yield from _message_problems(struct, prefix)
     for name in nesting(type(struct)):
-        yield from _problems_inside(getattr(struct, name), prefix + name)
+        value = getattr(struct, name)
+        if value is not UNSET and value is not None:
+            yield from _problems_inside(value, prefix + name)
 
 
 def _problems_inside(value: Any, path: str) -> Iterator[tuple[str, str]]:

@@ -24,7 +24,7 @@ from sansio_rt.events._common import (
     WireObject,
 )
 from sansio_rt.events._convert import Converter, Mismatch, decode_base64, struct_converter
-from sansio_rt.events._plain import is_plain, refuse_non_finite, to_data
+from sansio_rt.events._plain import is_plain, may_hold_non_finite, refuse_non_finite, to_data
 from sansio_rt.events._server import ServerEvent
 from sansio_rt.events._server_response import ResponseOutputAudioDelta
 from sansio_rt.events._translation import (
@@ -305,7 +305,7 @@ def encode(event: WireObject) -> bytes:
         if field is not None and event.extra is NO_EXTRA:
             return _encode_audio(event, field)
         text = _encode(event if is_plain(event) else to_data(event))
-        if b"null" in text:  # msgspec writes NaN and infinity as null
+        if b"null" in text and may_hold_non_finite(event):  # which msgspec writes as null
             refuse_non_finite(event)
     except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as problem:
         name = type(event).__name__

@@ -16,8 +16,11 @@ def is_plain(struct: WireObject) -> bool:
     """Whether msgspec's encoder writes this struct as it should be: no extras, nothing unknown."""
     if struct.extra is not NO_EXTRA or isinstance(struct, UnknownObject):
         return False
-    names = nesting(type(struct))
-    return not names or all(_is_plain_value(getattr(struct, name)) for name in names)
+    for name in nesting(type(struct)):
+        value = getattr(struct, name)
+        if value is not UNSET and not _is_plain_value(value):
+            return False
+    return True
 
 
 def _is_plain_value(value: Any) -> bool:
@@ -100,6 +103,22 @@ def _struct_data(struct: WireObject) -> dict[str, Any]:
             )
         data[key] = value
     return data
+
+
+_FINITE = (str, bytes, int, type(None))
+
+
+def may_hold_non_finite(value: Any) -> bool:
+    """Whether a wire struct may hold a number that JSON cannot say: quick, and never wrongly no."""
+    if value is UNSET or value is NO_EXTRA or isinstance(value, _FINITE):
+        return False
+    if isinstance(value, float):
+        return not math.isfinite(value)
+    if isinstance(value, msgspec.Struct):
+        return any(may_hold_non_finite(getattr(value, name)) for name in value.__struct_fields__)
+    if is_object(value):
+        return any(map(may_hold_non_finite, value.values()))
+    return not is_array(value) or any(map(may_hold_non_finite, value))
 
 
 def refuse_non_finite(struct: WireObject) -> None:

@@ -10,6 +10,8 @@ import pytest
 
 from sansio_rt import events
 from sansio_rt._errors import LocalProtocolError
+from sansio_rt.events._check import _with_exact_types
+from sansio_rt.events._exact import is_exact
 
 
 def update(**fields: Any) -> events.SessionUpdate:
@@ -226,3 +228,37 @@ def test_a_dict_where_a_struct_belongs_is_checked_all_the_same() -> None:
     event = events.ConversationItemCreate(item={"type": "message", "role": "robot"})
     with pytest.raises(LocalProtocolError, match=r"item\.role must be one of"):
         events.check(event)
+
+
+EVERYTHING = [*REFUSED.values(), *ALLOWED.values()]
+
+
+@pytest.mark.parametrize("event", EVERYTHING, ids=[*REFUSED, *ALLOWED])
+def test_the_fast_way_says_yes_only_where_the_slow_way_does(event: events.WireObject) -> None:
+    append = (events.InputAudioBufferAppend, events.SessionInputAudioBufferAppend)
+    if isinstance(event, (*append, events.UnknownEvent)):
+        return
+    try:
+        exact: events.WireObject | None = _with_exact_types(event)
+    except LocalProtocolError:
+        exact = None
+    assert not is_exact(event) or exact == event
+
+
+@pytest.mark.parametrize(
+    ("event", "usual"),
+    [
+        (create(), True),
+        (create(instructions="Grüße", metadata={"k": "v"}, output_modalities=["audio"]), True),
+        (create(max_output_tokens=5, tool_choice="none", input=[]), True),
+        (say("user", TEXT, id="i"), True),
+        (update(audio=events.AudioConfig(output=events.AudioOutput(speed=1.5))), True),
+        (create(instructions="\ud800"), False),
+        (create(metadata={"\ud800": "v"}), False),
+        (create(max_output_tokens=2**80), False),
+        (update(audio=events.AudioConfig(output=events.AudioOutput(speed=math.inf))), False),
+        (events.ConversationItemDelete(item_id=None), False),
+    ],
+)
+def test_what_is_usual_takes_the_fast_way(event: events.WireObject, usual: bool) -> None:
+    assert is_exact(event) is usual

@@ -13,7 +13,7 @@ import traceback
 
 import pytest
 
-from sansio_rt._secrets import Secret
+from sansio_rt._secrets import HiddenBytes, HiddenText, Secret
 
 VALUE = "sk-very-secret-0123456789"
 
@@ -107,3 +107,27 @@ def test_it_cannot_change() -> None:
     with pytest.raises(AttributeError, match="cannot change"):
         del secret._value
     assert secret.reveal() == VALUE
+
+
+HIDDEN = [HiddenText(VALUE), HiddenBytes(VALUE.encode())]
+
+
+@pytest.mark.parametrize("hidden", HIDDEN, ids=["text", "bytes"])
+def test_what_has_to_be_text_or_bytes_shows_itself_in_no_repr(hidden: str | bytes) -> None:
+    for shown in (repr(hidden), repr([hidden]), repr(hidden[:20]), pprint.pformat({1: (hidden,)})):
+        assert VALUE[:10] not in shown
+    assert copy.deepcopy(hidden) is hidden
+    assert hidden == (VALUE if isinstance(hidden, str) else VALUE.encode())
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("hidden", HIDDEN, ids=["text", "bytes"])
+def test_nor_is_it_ever_pickled(hidden: str | bytes, protocol: int) -> None:
+    with pytest.raises(TypeError, match="never pickled"):
+        pickle.dumps([hidden], protocol)
+    with pytest.raises(TypeError, match="never pickled"):
+        copy.copy(hidden)
+
+
+def test_one_hidden_byte_is_a_number() -> None:
+    assert HiddenBytes(b"AB")[1] == 66
