@@ -5,7 +5,6 @@ For tests and simulation in memory, and for servers that own their sockets.
 
 from __future__ import annotations
 
-from ._errors import LocalProtocolError
 from ._server_handshake import Denial, examine
 from ._server_session import ServerSession
 from ._server_work import CloseWanted, ServerWork
@@ -122,9 +121,5 @@ class ServerProtocol:
             kind = ("content-type", "application/json")
             self._wire.reject(verdict.status, (kind,), verdict.body)
             return
-        try:
-            self._wire.accept(subprotocol=verdict.subprotocol)
-        except LocalProtocolError:
-            self._wire.reject(400)
-            return
+        self._wire.accept(subprotocol=verdict.subprotocol)
         self.session.connect(now, model=verdict.model)

@@ -59,7 +59,7 @@ class Record:
         if self.sound is None or not isinstance(self.item, events.Message):
             return self.item
         parts = list(self.item.content)
-        for index, part in enumerate(parts):
+        for index, part in enumerate(parts):  # pragma: no branch - what sounds has a part for it
             if isinstance(part, events.InputAudio | events.OutputAudio):
                 encoded = base64.b64encode(self.sound.data).decode()
                 parts[index] = msgspec.structs.replace(part, audio=encoded)
@@ -68,7 +68,7 @@ class Record:
 
     def set_transcript(self, text: str) -> None:
         """Put the words of the user's audio into the item, where `retrieve` finds them."""
-        if isinstance(self.item, events.Message):
+        if isinstance(self.item, events.Message):  # pragma: no branch - only messages have audio
             parts = [
                 msgspec.structs.replace(part, transcript=text)
                 if isinstance(part, events.InputAudio)
@@ -131,9 +131,6 @@ class ServerConversation:
         self._limits = limits
         self._order: list[str] = []
         self._records: dict[str, Record] = {}
-
-    def __len__(self) -> int:
-        return len(self._order)
 
     def get(self, item_id: str) -> Record | None:
         """The record of an item, or None."""
@@ -231,8 +228,13 @@ class ServerConversation:
             Refusal: It is no assistant's audio, or there is less audio than that.
         """
         record = self._known(event.item_id, "truncate", "truncating")
-        sound = record.sound
-        if record.role != "assistant" or sound is None or not sound.data:
+        item, sound = record.item, record.sound
+        if (
+            not isinstance(item, events.Message)
+            or item.role != "assistant"
+            or sound is None
+            or not sound.data
+        ):
             raise Refusal(
                 "Only model output audio messages can be truncated",
                 code="unsupported_content_type",
@@ -259,7 +261,7 @@ class ServerConversation:
             )
         sound.cut(event.audio_end_ms)
         record.truncated = True
-        record.item = without_transcript(record.item)
+        record.item = without_transcript(item)
         self._outbox.emit(
             events.ConversationItemTruncated(
                 item_id=record.id, content_index=0, audio_end_ms=event.audio_end_ms
@@ -344,10 +346,8 @@ class ServerConversation:
             )
 
 
-def without_transcript(item: events.Item) -> events.Item:
-    """The item after a truncation: its audio parts have lost their transcript."""
-    if not isinstance(item, events.Message):
-        return item
+def without_transcript(item: events.Message) -> events.Message:
+    """The message after a truncation: its audio parts have lost their transcript."""
     parts = [
         msgspec.structs.replace(part, transcript=UNSET)
         if isinstance(part, events.OutputAudio)

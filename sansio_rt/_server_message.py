@@ -79,7 +79,7 @@ class OutputMessage:
     def add_sound(self, delta: bytes) -> None:
         """Send one piece of audio, after the words that begin with it."""
         sound = self.record.sound
-        if sound is None:
+        if sound is None:  # pragma: no cover - only of a spoken response is sound sent
             return
         elapsed_ms = self.spoken_ms - self._clause_start_ms
         while self._waiting and self._clause_characters / CHARACTERS_PER_S * 1000 <= elapsed_ms:
@@ -174,7 +174,7 @@ class OutputMessage:
 
     def _refresh(self, status: str = "in_progress") -> None:
         """Bring the item up to what was sent, so that it can be retrieved at any time."""
-        if not isinstance(self.record.item, events.Message):
+        if not isinstance(self.record.item, events.Message):  # pragma: no cover - it made the item
             return
         part: events.Part = events.OutputText(text=self._text)
         if self.spoken:

@@ -261,8 +261,6 @@ class ServerResponse:
                 self._queue(_Delta(delta), now)
 
     def _queue(self, step: _Step, now: float) -> None:
-        if self.done:
-            return
         if not self._steps:
             # A queue that ran dry starts anew from now; one that did not keeps its schedule.
             self._next_release = max(self._next_release, now)
@@ -283,13 +281,13 @@ class ServerResponse:
                 if self._open is not None:
                     self._open.add_words(text)
             case _Delta(data):
-                if self._open is not None:
+                if self._open is not None:  # pragma: no branch - its message was begun before it
                     self._open.add_sound(data)
             case _End():
                 self._close_message("completed")
             case _Call(name, arguments):
                 self._call(name, arguments)
-            case _Finish(ending, error):
+            case _Finish(ending, error):  # pragma: no branch - there is no other step
                 self.end(ending, error)
 
     def _begin_message(self) -> None:

@@ -360,7 +360,7 @@ class ServerSession:
 
     def _hear(self, record: Record) -> None:
         """Have the words of a spoken item found; replies that build on it wait for them."""
-        if record.sound is None:
+        if record.sound is None:  # pragma: no cover - what is not spoken was heard from the start
             return
         self._unheard[record.id] = record
         model = record.wants.model if record.wants is not None else None

@@ -10,7 +10,7 @@ import pytest
 from sansio_rt import ServerProtocol
 from sansio_rt._server_handshake import Admission, Denial, examine
 from sansio_rt._server_session import ServerSession
-from sansio_rt._server_work import ReplyWanted, ServerLimits
+from sansio_rt._server_work import ReplyCancelled, ReplyWanted, ServerLimits
 from sansio_rt._sources import CountingBytes
 from sansio_rt._wire import HandshakeAccepted, TextMessage, Wire, WireClosed, WireRejected
 
@@ -88,6 +88,51 @@ def test_the_client_closes() -> None:
     assert pair.server.next_deadline() is None
 
 
+def test_bytes_behind_the_request_are_refused() -> None:
+    """A client has to wait for the answer before it may send frames (RFC 6455, section 4.1)."""
+    pair = Pair()
+    pair.server.receive_data(pair.client.data_to_send() + b"\x81\x00", 0.0)
+    assert pair.server.data_to_send().startswith(b"HTTP/1.1 400 ")
+    assert pair.server.ending is not None
+    assert pair.server.next_deadline() is None
+
+
+def test_closing_what_is_not_open_does_nothing() -> None:
+    pair = Pair()
+    pair.server.close()
+    assert pair.server.data_to_send() == b""
+    assert pair.move()[0]["type"] == "session.created"  # it may still open
+    pair.server.close(1001, "going")
+    sent = pair.server.data_to_send()
+    assert sent
+    pair.server.close()
+    assert pair.server.data_to_send() == b""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"), [((), (1000, "")), ((1001, "going"), (1001, "going"))]
+)
+def test_the_server_closes(arguments: tuple[int, str], told: tuple[int, str]) -> None:
+    pair = Pair()
+    assert pair.server.ending is None
+    pair.move()
+    pair.server.close(*arguments)
+    pair.move()
+    [closed] = [event for event in pair.events if isinstance(event, WireClosed)]
+    assert (closed.code, closed.reason) == told
+    assert pair.server.session.closed
+
+
+def test_messages_that_came_with_the_end_are_taken_at_its_time() -> None:
+    pair = Pair()
+    pair.move()
+    pair.client.close()
+    pair.server.receive_data(pair.client.data_to_send(), 5.0)
+    pair.server.receive_eof(5.0)
+    assert pair.server.next_deadline() is None
+    assert pair.server.next_event() is None
+
+
 def test_the_client_vanishes() -> None:
     pair = Pair()
     pair.move()
@@ -106,7 +151,20 @@ def test_an_old_session_is_closed_behind_its_error() -> None:
     [error] = pair.move()
     assert error["error"]["code"] == "session_expired"
     [closed] = [event for event in pair.events if isinstance(event, WireClosed)]
-    assert closed.code == 1001
+    assert (closed.code, closed.reason) == (1001, "session expired")
+    assert pair.work == []
+
+
+def test_a_wish_to_close_hides_no_request_behind_it() -> None:
+    session = ServerSession(limits=ServerLimits(session_s=60.0))
+    pair = Pair(session=session)
+    pair.move()
+    pair.send("response.create")
+    pair.work.clear()
+    pair.server.handle_timer(60.0)
+    work = pair.server.next_event()
+    assert isinstance(work, ReplyCancelled)
+    assert pair.server.next_event() is None
 
 
 @pytest.mark.parametrize(
@@ -125,7 +183,39 @@ def test_a_handshake_that_is_refused(
     [rejected] = [event for event in pair.events if isinstance(event, WireRejected)]
     assert rejected.error.status == status
     assert "sk-" not in rejected.error.body
+    assert json.loads(rejected.error.body)["error"]["type"] == "invalid_request_error"
     assert pair.server.next_deadline() is None
+
+
+def test_a_refusal_is_json_in_the_services_shape() -> None:
+    pair = Pair("/v1/chat/" + "x" * 300)
+    pair.server.receive_data(pair.client.data_to_send(), 0.0)
+    head, _, body = pair.server.data_to_send().partition(b"\r\n\r\n")
+    assert b"content-type: application/json" in head.lower().split(b"\r\n")
+    assert json.loads(body)["error"] == {
+        "message": f"Invalid URL (GET {('/v1/chat/' + 'x' * 300)[:200]})",
+        "type": "invalid_request_error",
+        "param": None,
+        "code": "unknown_url",
+    }
+    denial = examine("/v1/realtime", [], [], api_key="sk-1")
+    assert isinstance(denial, Denial)
+    assert json.loads(denial.body)["error"] == {
+        "message": "Incorrect API key provided.",
+        "type": "invalid_request_error",
+        "param": None,
+        "code": "invalid_api_key",
+    }
+
+
+@pytest.mark.parametrize(
+    "headers", [[], [("authorization", "Basic sk-1")], [("authorization", "XXXX")]]
+)
+def test_an_empty_key_opens_only_what_asks_for_an_empty_key(
+    headers: list[tuple[str, str]],
+) -> None:
+    for api_key in ("sk-1", "XXXX"):
+        assert isinstance(examine("/v1/realtime", headers, [], api_key=api_key), Denial)
 
 
 @pytest.mark.parametrize("target", ["/v1/realtime", "/realtime/?model=x", "/openai/v1/realtime"])

@@ -269,3 +269,59 @@ def test_an_item_may_be_deleted_while_it_is_spoken(server: Any) -> None:
     types = [event["type"] for event in driver.take()]
     assert "conversation.item.done" not in types
     assert "response.done" in types
+
+
+def test_a_call_of_the_clients_history_gets_an_id_where_it_has_none(server: Any) -> None:
+    driver = server()
+    call = {"type": "function_call", "name": "roll", "arguments": "{}"}
+    [added, _] = driver.send("conversation.item.create", item=call | {"call_id": ""})
+    call_id = added["item"]["call_id"]
+    assert call_id
+    output = {"type": "function_call_output", "call_id": call_id, "output": "6"}
+    assert driver.send("conversation.item.create", item=output)[0]["item"]["call_id"] == call_id
+    [kept, _] = driver.send("conversation.item.create", item=call | {"call_id": "mine"})
+    assert kept["item"]["call_id"] == "mine"
+
+
+def test_tools_of_an_mcp_server_need_their_schemas(server: Any) -> None:
+    driver = server()
+    item = {"type": "mcp_list_tools", "server_label": "files"}
+    whole = {"name": "read", "input_schema": {"type": "object"}}
+    driver.send("conversation.item.create", item={**item, "tools": [whole]})
+    error = driver.refused(
+        "conversation.item.create", item={**item, "tools": [whole, {"name": "write"}]}
+    )
+    assert error["code"] == "missing_required_parameter"
+    assert error["param"] == "item.tools[1].input_schema"
+    assert len(driver.session.items) == 1
+
+
+def test_sound_is_retrieved_in_the_part_that_holds_it(server: Any) -> None:
+    driver = server()
+    parts = [{"type": "input_text", "text": "This:"}, {"type": "input_audio", "audio": AUDIO}]
+    item = {"type": "message", "role": "user", "id": "mixed", "content": parts}
+    driver.send("conversation.item.create", item=item)
+    [retrieved] = driver.send("conversation.item.retrieve", item_id="mixed")
+    written, spoken = retrieved["item"]["content"]
+    assert "audio" not in written
+    assert spoken["audio"] == AUDIO
+
+
+def test_what_is_spoken_may_be_retrieved_before_it_has_any_sound(server: Any) -> None:
+    driver = server()
+    driver.send("response.create")
+    driver.session.begin_message(driver.wanted(ReplyWanted).response_id, 0.0)
+    [added] = [event for event in driver.take() if event["type"] == "conversation.item.added"]
+    [retrieved] = driver.send("conversation.item.retrieve", item_id=added["item"]["id"])
+    assert retrieved["item"]["status"] == "in_progress"
+    assert [part.get("audio", "") for part in retrieved["item"]["content"]] == [""]
+
+
+def test_a_mind_is_told_nothing_of_items_that_it_does_not_know(server: Any) -> None:
+    driver = server()
+    tool = {"name": "read", "input_schema": {"type": "object"}}
+    item = {"type": "mcp_list_tools", "server_label": "files", "tools": [tool]}
+    driver.send("conversation.item.create", item=item)
+    driver.say_text("hello")
+    driver.send("response.create")
+    assert driver.wanted(ReplyWanted).history == (HistoryTurn("user", "hello"),)

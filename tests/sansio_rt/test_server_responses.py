@@ -461,3 +461,25 @@ def test_the_output_buffer_of_a_websocket(server: Any) -> None:
     [created] = driver.send("response.create")
     [cleared] = driver.send("output_audio_buffer.clear")
     assert cleared["response_id"] == created["response"]["id"]
+
+
+def test_words_without_a_message_are_not_said(server: Any) -> None:
+    driver = server()
+    driver.send("response.create")
+    response_id = driver.wanted(ReplyWanted).response_id
+    assert driver.session.push_text(response_id, "To nobody.", 0.0)
+    assert driver.session.push_audio(response_id, bytes(960), 0.0)
+    assert driver.take() == []
+    driver.session.finish(response_id, 0.0)
+    assert one(driver.take(), "response.done")["response"]["output"] == []
+    assert not driver.session.push_text(response_id, "Too late.", 0.0)
+    assert driver.take() == []
+
+
+def test_the_last_words_above_the_limit_end_a_response_only_once(server: Any) -> None:
+    driver = server()
+    driver.send("response.create", response={"max_output_tokens": 6})
+    wanted = driver.wanted(ReplyWanted)
+    driver.begin_reply(wanted, "Well, " * 20, audio_ms=100)
+    driver.session.finish(wanted.response_id, 0.0)
+    assert one(driver.take(), "response.done")["response"]["status"] == "completed"

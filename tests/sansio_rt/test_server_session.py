@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 
-from sansio_rt._server_work import CloseWanted, ReplyCancelled, ReplyWanted, ServerLimits
+from sansio_rt._server_work import (
+    CloseWanted,
+    ReplyCancelled,
+    ReplyWanted,
+    ServerLimits,
+    TranscriptionWanted,
+)
 
 
 def test_the_first_event_describes_the_session(server: Any) -> None:
@@ -231,3 +237,114 @@ def test_a_closed_session_says_nothing_more(server: Any) -> None:
     driver.session.receive_message(json.dumps({"type": "response.create"}), 0.0)
     assert driver.take() == []
     assert driver.wanted(ReplyCancelled).response_id == response_id
+
+
+def test_a_closed_session_takes_nothing_of_its_driver(server: Any) -> None:
+    driver = server()
+    driver.manual(transcription={"model": "whisper-1"})
+    for _ in range(2):
+        driver.append(300)
+        driver.send("input_audio_buffer.commit")
+    first, second = (work for work in driver.work if isinstance(work, TranscriptionWanted))
+    driver.session.close()
+    assert driver.session.next_deadline() is None
+    driver.session.handle_timer(1e9)
+    driver.session.transcribed(first.item_id, "Hello", 0.0)
+    driver.session.transcription_failed(second.item_id, "deaf", 0.0)
+    driver.session.transcribed("unknown", "Hello", 0.0)
+    assert driver.take() == []
+    for told in (
+        driver.session.fail("unknown", "no", 0.0),
+        driver.session.begin_message("unknown", 0.0),
+        driver.session.push_text("unknown", "x", 0.0),
+        driver.session.push_audio("unknown", b"", 0.0),
+        driver.session.end_message("unknown", 0.0),
+        driver.session.call_function("unknown", "f", "{}", 0.0),
+        driver.session.finish("unknown", 0.0),
+    ):
+        assert told is False
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_words_of_an_item_that_is_gone_are_not_told(server: Any, fails: bool) -> None:
+    driver = server()
+    driver.manual(transcription={"model": "whisper-1"})
+    driver.append(300)
+    driver.send("input_audio_buffer.commit")
+    item_id = driver.wanted(TranscriptionWanted).item_id
+    driver.send("conversation.item.delete", item_id=item_id)
+    if fails:
+        driver.session.transcription_failed(item_id, "deaf", 0.0)
+    else:
+        driver.session.transcribed(item_id, "Hello", 0.0)
+    assert driver.take() == []
+
+
+def test_words_that_nobody_can_find_are_silence_to_the_reply(server: Any) -> None:
+    driver = server()
+    driver.manual()
+    driver.append(300)
+    driver.send("input_audio_buffer.commit")
+    driver.send("response.create")
+    assert not [work for work in driver.work if isinstance(work, ReplyWanted)]
+    driver.session.transcription_failed(driver.wanted(TranscriptionWanted).item_id, "deaf", 0.0)
+    assert driver.take() == []  # transcription was not asked for
+    assert driver.wanted(ReplyWanted)
+
+
+def test_ids_tell_what_they_are_of(server: Any) -> None:
+    driver = server()
+    item_id = driver.say_text("hello")
+    driver.send("response.create")
+    response_id = driver.wanted(ReplyWanted).response_id
+    assert item_id.startswith("item_")
+    assert response_id.startswith("resp_")
+    assert all(event["event_id"].startswith("event_") for event in driver.log)
+
+
+def test_a_refusal_names_what_is_wrong_and_no_more(server: Any) -> None:
+    driver = server()
+    kind = "x" * 101
+    assert driver.refused(kind)["message"].startswith(f"Invalid value: '{'x' * 100}'. Supported")
+    error = driver.refused("conversation.item.delete", item_id=5)
+    assert error["message"] == (
+        "Invalid type or value for 'item_id': expected text, got a whole number."
+    )
+
+
+def test_a_failed_transcription_is_the_servers_fault_and_told_once(server: Any) -> None:
+    driver = server()
+    driver.manual(transcription={"model": "whisper-1"})
+    driver.append(300)
+    driver.send("input_audio_buffer.commit")
+    item_id = driver.wanted(TranscriptionWanted).item_id
+    for _ in range(2):
+        driver.session.transcription_failed(item_id, "deaf", 0.0)
+    [failed] = driver.take()
+    assert failed["item_id"] == item_id
+    assert failed["error"] == {
+        "type": "server_error",
+        "code": "transcription_failed",
+        "message": "deaf",
+    }
+
+
+def test_the_model_of_a_transcription_is_that_of_the_session_or_none(server: Any) -> None:
+    driver = server()
+    for transcription, model in (({"model": "whisper-1"}, "whisper-1"), (None, None)):
+        driver.manual(transcription=transcription)
+        driver.append(300)
+        driver.send("input_audio_buffer.commit")
+        assert driver.wanted(TranscriptionWanted).model == model
+
+
+def test_after_an_idle_turn_there_is_a_deadline_as_before(server: Any) -> None:
+    detection = {"type": "server_vad", "idle_timeout_ms": 6_000}
+    driver = server()
+    driver.update(audio={"input": {"turn_detection": detection}})
+    driver.send("response.create")
+    driver.reply(audio_ms=300)
+    driver.append(900, loud=False)
+    driver.advance(6.5)
+    assert "input_audio_buffer.timeout_triggered" in driver.types()
+    assert driver.session.next_deadline() is not None
