@@ -58,6 +58,7 @@ from ._generations import GenerationOrigin as GenerationOrigin
 from ._generations import GenerationStatus as GenerationStatus
 from ._images import MAX_IMAGE_BYTES as MAX_IMAGE_BYTES
 from ._images import image_part as image_part
+from ._link import Link as Link
 from ._metrics import ConnectionMetrics as ConnectionMetrics
 from ._metrics import TranscriptionMetrics as TranscriptionMetrics
 from ._metrics import TurnMetrics as TurnMetrics
@@ -68,6 +69,7 @@ from ._session_events import AudioDelta as AudioDelta
 from ._session_events import CallReady as CallReady
 from ._session_events import CommandEnded as CommandEnded
 from ._session_events import ConnectionLost as ConnectionLost
+from ._session_events import ConnectionReplaced as ConnectionReplaced
 from ._session_events import ErrorScope as ErrorScope
 from ._session_events import GenerationEnded as GenerationEnded
 from ._session_events import GenerationStarted as GenerationStarted
@@ -87,6 +89,8 @@ from ._session_events import MessageStarted as MessageStarted
 from ._session_events import RateLimitsReported as RateLimitsReported
 from ._session_events import RawClientEvent as RawClientEvent
 from ._session_events import RawServerEvent as RawServerEvent
+from ._session_events import ResponseDiscarded as ResponseDiscarded
+from ._session_events import RotationDue as RotationDue
 from ._session_events import ServerErrorReported as ServerErrorReported
 from ._session_events import SessionClosed as SessionClosed
 from ._session_events import SessionConfigured as SessionConfigured

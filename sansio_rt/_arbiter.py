@@ -13,6 +13,8 @@ __all__ = ["Arbiter", "PendingReply"]
 
 CONFLICT_RETRY_S = 0.25
 """After a conflict with an unknown response: how long to wait before asking again, in seconds."""
+DOUBTFUL_RETRY_S = 1.0
+"""The same where the service did not say whose conflict it was."""
 
 
 class PendingReply(Struct, kw_only=True):
@@ -35,6 +37,8 @@ class Arbiter:
         waiting: Replies that may not be sent yet, in order.
         asked: Replies that were sent and are not created yet, by event id.
         retry_at: When to ask again after a conflict with a response that we know nothing of, or None.
+        turn_owed: Whether a reply is due that nobody called for: the server's to a turn of speech, or one
+            of ours that was not answered in time.
 
     The service allows one active response in the default conversation. The arbiter knows the active
     one, whoever began it, and the one that is asked for and not yet created; out-of-band replies pass.
@@ -46,6 +50,7 @@ class Arbiter:
         self._asking: str | None = None
         self._active: set[str] = set()
         self.retry_at: float | None = None
+        self.turn_owed = False
 
     @property
     def busy(self) -> bool:
@@ -89,6 +94,7 @@ class Arbiter:
                 reply.command.deadline = None  # its end is what they wait for
             self._active.add(response_id)
             self.retry_at = None
+            self.turn_owed = False
 
     def on_trial(self, response_id: str) -> None:
         """Notes a response of the conversation that may not be what was asked for."""
@@ -112,12 +118,14 @@ class Arbiter:
         if self.retry_at is not None and now >= self.retry_at:
             self.retry_at = None
 
-    def conflict(self, event_id: str, now: float) -> PendingReply | None:
+    def conflict(self, event_id: str, now: float, *, sure: bool = True) -> PendingReply | None:
         """Takes back a reply that met an active response; it goes first when that one is done.
 
         Args:
             event_id: The refused event.
             now: The time.
+            sure: Whether the service named that event. Else it may have accepted this one and refused one
+                of its own: then it is about to say so.
 
         Returns:
             The reply where its caller did not want to wait: it is to be refused. Else None.
@@ -131,7 +139,7 @@ class Arbiter:
             return reply
         if not self._active:
             # One that we have not seen, or whose end is on its way: try again soon, until the deadline.
-            self.retry_at = now + CONFLICT_RETRY_S
+            self.retry_at = now + (CONFLICT_RETRY_S if sure else DOUBTFUL_RETRY_S)
         self.waiting.insert(0, reply)
         return None
 
@@ -149,3 +157,4 @@ class Arbiter:
         self._active.clear()
         self._asking = None
         self.retry_at = None
+        self.turn_owed = False

@@ -13,22 +13,32 @@ from msgspec import UNSET, UnsetType
 from . import events
 from ._audio import AudioData
 from ._client_core import ClientCore
-from ._commands import Command
+from ._client_rooms import ClientSettings
+from ._commands import Command, CommandKind
 from ._config import (
+    Limits,
+    SessionConfig,
+    Timing,
     make_tools,
     tool_choice_to_wire,
     tools_to_wire,
 )
 from ._conversation import ConversationItem
+from ._endpoint import Endpoint
 from ._errors import (
     LocalProtocolError,
 )
 from ._generations import Generation, GenerationOrigin
 from ._history import Content, message_parts
-from ._past import as_history
+from ._past import as_history, heard_words
 from ._requests import own_metadata
+from ._retry import RetryPolicy
+from ._sources import IdSource, RandomBytes
 
 __all__ = ["ClientProtocol"]
+
+_AHEAD_MS = 100
+"""How far a player's position may be ahead of what was received: one frame of the default length."""
 
 
 @final
@@ -58,6 +68,24 @@ class ClientProtocol(ClientCore):
         LocalProtocolError: The configuration, a limit or a length cannot be; the message names it.
     """
 
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        config: SessionConfig | None = None,
+        *,
+        tools: Sequence[Any] = (),
+        ids: IdSource | None = None,
+        random_bytes: RandomBytes | None = None,
+        limits: Limits | None = None,
+        timing: Timing | None = None,
+        frame_ms: int = 100,
+        retry: RetryPolicy | None = None,
+    ) -> None:
+        settings = ClientSettings(
+            endpoint, config, tools, ids, random_bytes, limits, timing, frame_ms, retry
+        )
+        super().__init__(settings)
+
     # --- the caller's audio -----------------------------------------------------------------
 
     def push_audio(self, audio: AudioData, *, rate: int | None = None, channels: int = 1) -> None:
@@ -75,8 +103,8 @@ class ClientProtocol(ClientCore):
         if not self.reconnecting:
             self._require_connected("push_audio")
         frames = self._input.push(audio, rate=rate, channels=channels)
-        for frame in frames if self._audio_goes_out else ():
-            self._send(events.InputAudioBufferAppend(audio=frame))
+        if self._audio_goes_out:
+            self._append(frames)
 
     def commit_audio(self) -> Command | None:
         """Makes a user message of the audio pushed so far.
@@ -88,8 +116,7 @@ class ClientProtocol(ClientCore):
         """
         self._require_connected("commit_audio")
         frames, command = self._input.commit()
-        for frame in frames:
-            self._send(events.InputAudioBufferAppend(audio=frame))
+        self._append(frames)
         if command is not None:
             self._tray.client_events.append(
                 events.InputAudioBufferCommit(event_id=command.event_id)
@@ -121,10 +148,14 @@ class ClientProtocol(ClientCore):
             content: Text, or content parts (text, images, audio).
             role: `user`, `system` or `assistant`.
             item_id: The item's id, of at most 32 characters; None: one is chosen.
-            previous_item_id: The item to follow; `UNSET`: the end.
+            previous_item_id: The item to follow, of the conversation or on its way to it; `root`: the
+                beginning; `UNSET`: the end.
 
         Returns:
             The command; its value is the `ConversationItem`.
+
+        Raises:
+            LocalProtocolError: Not connected, or the message cannot be sent so. Nothing was sent.
         """
         return self.create_item(
             events.Message(
@@ -138,7 +169,10 @@ class ClientProtocol(ClientCore):
     def create_item(
         self, item: events.Item, *, previous_item_id: str | UnsetType = UNSET
     ) -> Command:
-        """Adds an item of any kind to the conversation; the value is the `ConversationItem`."""
+        """Adds an item of any kind to the conversation; the value is the `ConversationItem`.
+
+        Arguments and errors are those of `send_message`.
+        """
         self._require_connected("create_item")
         command = self._history.create(item, previous_item_id=previous_item_id)
         self._flush()
@@ -173,7 +207,9 @@ class ClientProtocol(ClientCore):
             A command for each edit; none where nothing is to be done.
 
         Raises:
-            LocalProtocolError: Two items have one id, or an item cannot be sent. Nothing was sent.
+            LocalProtocolError: Two items have one id, an item cannot be sent, or there are more edits
+                than `Limits.max_pending_commands` has room for (16,384 where nothing else waits; a list
+                may be longer, but not change so much at once). Nothing was sent.
         """
         self._require_connected("update_conversation")
         commands = self._history.update(items, base)
@@ -187,8 +223,9 @@ class ClientProtocol(ClientCore):
 
         Args:
             item_id: The message.
-            audio_end_ms: How much audio was heard, in milliseconds. More than was received counts as
-                what was received; 0 deletes the message, since the service refuses to cut at 0.
+            audio_end_ms: How much audio was heard, in milliseconds. Up to 100 ms more than was received
+                count as what was received, since players round and count what lies in their buffers;
+                0 deletes the message, since the service refuses to cut at 0.
             heard_text: For a message of text only: the part of it that was read out. It takes the place
                 of the message; empty text deletes it.
 
@@ -196,8 +233,9 @@ class ClientProtocol(ClientCore):
             The command, or None where the message was heard to its end.
 
         Raises:
-            LocalProtocolError: The conversation has no such assistant message, the time is negative, or
-                the one argument that fits the message is missing.
+            LocalProtocolError: The conversation has no such assistant message, the time is negative or
+                beyond what was received, or the one argument that fits the message is missing. Nothing
+                was sent.
         """
         if not self.reconnecting:
             self._require_connected("truncate")
@@ -215,6 +253,10 @@ class ClientProtocol(ClientCore):
                 entry.item = as_history(entry.item, heard_text)
             elif entry.received_ms:
                 entry.heard_ms = int(min(audio_end_ms or 0, entry.received_ms))
+            elif entry.retold_ms and (audio_end_ms or 0) < entry.retold_ms:
+                heard = heard_words(entry.text, audio_end_ms or 0, entry.retold_ms)
+                entry.item = as_history(entry.item, heard)
+                entry.retold_ms = float(audio_end_ms or 0)
             return None
         if audio_end_ms is None:
             command = self._cut_text(entry, heard_text or "")
@@ -223,7 +265,7 @@ class ClientProtocol(ClientCore):
         self._flush()
         return command
 
-    def _check_cut(self, entry: ConversationItem, audio_end_ms: object, heard_text: object) -> None:
+    def _check_cut(self, entry: ConversationItem, audio_end_ms: Any, heard_text: object) -> None:
         if heard_text is not None and not (
             isinstance(heard_text, str) and entry.text.startswith(heard_text)
         ):
@@ -236,6 +278,16 @@ class ClientProtocol(ClientCore):
             raise LocalProtocolError(
                 f"truncate: audio_end_ms={audio_end_ms!r}: give milliseconds, 0 or more"
             )
+        received_ms = self._received_ms(entry)
+        if audio_end_ms is not None and received_ms and audio_end_ms > received_ms + _AHEAD_MS:
+            raise LocalProtocolError(
+                f"truncate({entry.id!r}): audio_end_ms={audio_end_ms!r} is beyond the "
+                f"{received_ms:.0f} ms that were received; give the position in this message, in ms"
+            )
+
+    def _received_ms(self, entry: ConversationItem) -> float:
+        running = self._responses.content.message(entry.id)
+        return entry.received_ms if running is None else running.received_ms
 
     def _cut_text(self, entry: ConversationItem, heard_text: str) -> Command | None:
         if heard_text == entry.text:
@@ -247,8 +299,11 @@ class ClientProtocol(ClientCore):
     def _cut_audio(self, entry: ConversationItem, audio_end_ms: int) -> Command | None:
         if audio_end_ms < 1:
             return self._history.delete(entry.id)
-        running = self._responses.message(entry.id)
-        received_ms = entry.received_ms if running is None else running.received_ms
+        running = self._responses.content.message(entry.id)
+        received_ms = self._received_ms(entry)
+        if not received_ms and entry.retold_ms:  # the server was told it in words
+            heard = heard_words(entry.text, audio_end_ms, entry.retold_ms)
+            return self._cut_text(entry, heard)
         if not received_ms:
             raise LocalProtocolError(
                 f"truncate({entry.id!r}): no audio of it was received; give heard_text to cut text"
@@ -332,21 +387,28 @@ class ClientProtocol(ClientCore):
                 reply of that conversation that was asked for and has not begun.
 
         Returns:
-            The command, done when that response is done; its value is the `Generation`. None where
-            nothing runs, which is success.
+            The command, done when that response is done, and when the replies that were sent before
+            are cancelled or refused; its value is the `Generation`, or None where none had begun. None
+            in its place where nothing runs and nothing was asked for, which is success.
         """
         self._require_connected("interrupt")
         if response_id is None:
-            self._requests.drop_unbegun()
-            self._responses.drop_trials()
-        generation = (
-            self._responses.active()
-            if response_id is None
-            else self._responses.open.get(response_id)
-        )
-        command = self._requests.cancel(generation) if generation is not None else None
+            command = self._interrupt_all()
+        else:
+            generation = self._responses.open.get(response_id)
+            command = None if generation is None else self._requests.cancel(generation)
         self._flush()
         return command
+
+    def _interrupt_all(self) -> Command | None:
+        over = [*self._requests.drop_unbegun(), *self._responses.cancel_unheard()]
+        generation = self._responses.active()
+        cancel = None if generation is None else self._requests.cancel(generation)
+        if cancel is not None:
+            over.append(cancel)
+        if len(over) == 1 and over[0].kind is CommandKind.CANCEL:
+            return over[0]
+        return self._requests.when_over(over, generation) if over else None
 
     def send_tool_output(self, call_id: str, output: str, *, reply: bool = True) -> Command:
         """Answers a function call.

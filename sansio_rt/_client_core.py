@@ -1,77 +1,35 @@
-"""The inside of `ClientProtocol`: connections one after the other, bytes and time in, events out.
+"""The inside of `ClientProtocol`: bytes and time in, events out.
 
-It carries the rooms of `_client_rooms` from one connection to the next and routes what the server says to
-them. The commands are in `_client`.
+It routes what the server says to the rooms of `_client_rooms`, and minds the clock. The life of connections
+is in `_client_life`, the commands are in `_client`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from . import _dialects, events
-from ._client_rooms import ClientRooms
+from . import events
+from ._client_life import ClientLife
+from ._client_rooms import ClientSettings
 from ._commands import Command, CommandKind
-from ._config import Limits, SessionConfig, Timing
-from ._connection import CONNECTED, ConnectionInput, ConnectionState
-from ._endpoint import Endpoint
-from ._errors import (
-    CommandTimeout,
-    ConnectionClosed,
-    LocalProtocolError,
-    RealtimeError,
-    SchemaError,
-)
-from ._keepalive import Keepalive, Need
-from ._retry import Retries, RetryPolicy, worth_a_retry
-from ._secrets import Secret
-from ._service_errors import ServiceErrors, wrong_dialect
-from ._session_events import (
-    CommandEnded,
-    ConnectionLost,
-    RawServerEvent,
-    SessionClosed,
-    SessionReady,
-    SessionResumed,
-)
-from ._sources import IdSource, RandomBytes
+from ._config import SessionConfig
+from ._connection import Connection, ConnectionInput, ConnectionState
+from ._errors import CommandTimeout, ConnectionClosed, RealtimeError, SchemaError
+from ._keepalive import Need
+from ._service_errors import ServiceErrors
+from ._session_events import CommandEnded, RawServerEvent
 from ._wire import HandshakeAccepted, WireClosed, WireFailed, WireRejected
 
 __all__ = ["ClientCore"]
 
 
-class ClientCore(ClientRooms):
-    """All of a client but its commands; see `ClientProtocol` for the arguments."""
+class ClientCore(ClientLife):
+    """All of a client but its commands."""
 
-    def __init__(
-        self,
-        endpoint: Endpoint,
-        config: SessionConfig | None = None,
-        *,
-        tools: Sequence[Any] = (),
-        ids: IdSource | None = None,
-        random_bytes: RandomBytes | None = None,
-        limits: Limits | None = None,
-        timing: Timing | None = None,
-        frame_ms: int = 100,
-        retry: RetryPolicy | None = None,
-    ) -> None:
-        super().__init__(
-            endpoint,
-            config,
-            tools=tools,
-            ids=ids,
-            random_bytes=random_bytes,
-            limits=limits,
-            timing=timing,
-            frame_ms=frame_ms,
-            retry=retry,
-        )
-        self._retries = Retries(self._retry or RetryPolicy(), self._chance)
-        self._was_ready = False
-        self._keepalive = Keepalive(self.timing)
-        self._failure: RealtimeError | None = None
-        self._connect_started = 0.0
+    def __init__(self, settings: ClientSettings) -> None:
+        super().__init__(settings)
+        self._sign_of_life: Command | None = None
         errors = ServiceErrors(
             self._tray,
             self.endpoint.dialect,
@@ -98,59 +56,16 @@ class ClientCore(ClientRooms):
             WireClosed: self._on_wire_closed,
         }
 
-    def connect(self, now: float, *, api_key: str | Secret | None = None) -> None:
-        """Begins a connection: the handshake is in `data_to_send` afterwards.
-
-        Args:
-            now: The time.
-            api_key: The key, where the endpoint's is a function that the caller has called.
-
-        Raises:
-            LocalProtocolError: There is a connection already.
-            ConfigurationError: A header cannot be sent as it is.
-        """
-        if self.state not in (ConnectionState.IDLE, ConnectionState.CLOSED):
-            raise LocalProtocolError("connect: a connection is there already; close it first")
-        self._connection.open(api_key)
-        self._connection.deadline = now + self.timing.connect_timeout_s
-        self._tray.now = now
-        self._failure = None
-        self._connect_started = now
-        self._retries.began(now)
-
-    def connect_failed(self, error: RealtimeError, now: float) -> None:
-        """There is no byte stream to connect over: counts as a connection that ended.
-
-        Args:
-            error: Why; it comes out in `ConnectionLost` or `SessionClosed`.
-            now: The time.
-        """
-        if self.state in CONNECTED or self.state is ConnectionState.CLOSING:
-            return
-        self._tray.now = now
-        self._failure = error
-        if self.state is ConnectionState.CONNECTING:
-            self._connection.drop()
-            self._connection.move(ConnectionInput.ENDED)
-        else:  # it did not come to `connect`, and was a try all the same
-            self._retries.began(now)
-            self._connection.move(ConnectionInput.CLOSE)
-        self._finish(1006, "")
-
     def receive_data(self, data: bytes | bytearray | memoryview, now: float) -> None:
         """Takes bytes of the connection; take `next_event()` and `data_to_send()` afterwards.
 
         Raises nothing: what the peer did wrong comes out as an event.
         """
-        self._tray.now = self._keepalive.heard_at = now
-        self._connection.receive_data(data)
-        self._drain()
+        self._receive(self._connection, data, now)
 
     def receive_eof(self, now: float) -> None:
         """Takes the end of the stream, orderly or not."""
-        self._tray.now = now
-        self._connection.receive_eof()
-        self._drain()
+        self._receive_eof(self._connection, now)
 
     def data_to_send(self) -> bytes:
         """The bytes to send now; empty where there are none."""
@@ -167,7 +82,10 @@ class ClientCore(ClientRooms):
         for other in (
             self._connection.deadline,
             self._keepalive.deadline,
+            self._liveness.deadline,
+            self._handover.deadline,
             self._requests.arbiter.retry_at,
+            self._responses.watch.deadline,
         ):
             if other is not None and (deadline is None or other < deadline):
                 deadline = other
@@ -180,32 +98,25 @@ class ClientCore(ClientRooms):
         if deadline is not None and now >= deadline:
             self._time_out()
         self._keep_alive(now)
+        self._plan_ahead(now)
         self._requests.arbiter.wake(now)
         for command in self._commands.expire(now):
             if command.kind is CommandKind.UPDATE:
                 self._configuration.undo(command)
             elif command.kind is CommandKind.REPLY:
-                self._requests.on_over(command)
+                self._requests.on_expired(command)
+            elif command.kind is CommandKind.CREATE_ITEM:
+                self._replay.keep_output(command)
+            elif command.kind is CommandKind.CANCEL:
+                self._responses.end_unanswered(command.key)
             self._tray.session_events.append(CommandEnded(command))
+            if command is self._sign_of_life:
+                self._lose("takes audio and answers nothing (Timing.liveness_after_s)")
+        try:
+            self._responses.cancel_silent(now)
+        except RealtimeError as error:  # what was kept back leads us beyond a limit of ours
+            self._fail(error)
         self._flush()
-
-    def close(self, code: int = 1000, reason: str = "") -> None:
-        """Ends the connection: running generations are lost, waiting commands fail. Twice is fine."""
-        over = self.state is ConnectionState.CLOSED and not self.reconnecting
-        if over or (self.state is ConnectionState.CLOSING and self._retry is None):
-            return
-        self._retry = self._lost_at = self._failure = None
-        if self.state is ConnectionState.CLOSING:
-            return
-        shaken_hands = self.state in CONNECTED
-        self._connection.close(code, reason)
-        if shaken_hands:
-            self._let_go(_closed_by_us(code), keep=False)
-            self._keepalive.stop()
-            self._connection.deadline = self._tray.now + self.timing.close_timeout_s
-        else:
-            self._connection.drop()
-            self._finish(code, reason)
 
     # --- steps ------------------------------------------------------------------------------
 
@@ -221,10 +132,47 @@ class ClientCore(ClientRooms):
             self._send(queue.popleft())
         if self.state is ConnectionState.REPLAYING and self._replay.settled:
             self._on_replayed()
+        if self._handover.successor is not None and self.state is ConnectionState.READY:
+            self._consider_handover()
+
+    def _consider_handover(self) -> None:
+        if self._handover.may_happen(self._tray.now):
+            self._take_over(None)
+
+    def _receive(
+        self, connection: Connection, data: bytes | bytearray | memoryview, now: float
+    ) -> None:
+        """Takes bytes of any connection of this client: the one that serves, the next, an old one."""
+        self._tray.now = now
+        connection.receive_data(data)
+        if connection is self._connection:
+            self._keepalive.heard_at = now
+            self._drain()
+        else:
+            self._drain_beside(connection)
+
+    def _receive_eof(self, connection: Connection, now: float) -> None:
+        self._tray.now = now
+        connection.receive_eof()
+        if connection is self._connection:
+            self._drain()
+        else:
+            self._drain_beside(connection)
+
+    def _drain_beside(self, connection: Connection) -> None:
+        successor = self._handover.successor
+        if successor is not None and connection is successor.connection:
+            self._handover.drain(self._tray.now)
+            self._flush()
+            return
+        while (event := connection.next()) is not None:  # it has closed, and waits for the peer to
+            if isinstance(event, WireClosed):
+                connection.move(ConnectionInput.ENDED)
 
     def _drain(self) -> None:
         connection, handlers = self._connection, self._handlers
-        while (event := connection.next()) is not None:
+        while connection is self._connection and (event := connection.next()) is not None:
+            self._liveness.told_at = self._tray.now
             if self.raw_events and isinstance(event, (events.ServerEventBase, events.UnknownEvent)):
                 self._tray.session_events.append(RawServerEvent(event))
             handler = handlers.get(type(event))
@@ -241,89 +189,36 @@ class ClientCore(ClientRooms):
                 self._connection.ping()
             case Need.GIVE_UP:
                 silent_s = now - self._keepalive.heard_at
-                self._failure = ConnectionClosed(
-                    f"the server has been silent for {silent_s:.0f} s and answers no ping "
+                self._lose(
+                    f"has been silent for {silent_s:.0f} s and answers no ping "
                     "(Timing.keepalive_timeout_s)"
                 )
-                self._connection.drop()
-                self._connection.move(ConnectionInput.ENDED)
-                self._finish(1006, "")
-            case None:
+            case None:  # pragma: no branch - there is no other need
                 pass
 
-    def _on_accepted(self, _: HandshakeAccepted) -> None:
-        self._keepalive.start(self._tray.now)
-        self._connection.move(ConnectionInput.ACCEPTED)
-        self._apply_formats(self.wanted)
-        self._configuration.begin()
-
-    def _on_wire_failed(self, event: WireRejected | WireFailed) -> None:
-        self._failure = event.error
-
-    def _on_wire_closed(self, event: WireClosed) -> None:
-        if self._failure is None and self.state is not ConnectionState.CLOSING:
-            words = f": {event.reason}" if event.reason else ""
-            how = "closed the connection" if event.clean else "went away without a close frame"
-            if self.state is ConnectionState.CONNECTING:
-                how = "did not answer the WebSocket handshake and went; check the URL"
-            self._failure = ConnectionClosed(
-                f"the server {how} (code {event.code}{words})",
-                code=event.code,
-                reason=event.reason,
-                by_peer=event.by_peer,
-            )
-            dialect = self.endpoint.dialect
-            if dialect.is_beta and _dialects.is_beta_refusal(close_code=event.code):
-                self._failure = wrong_dialect(dialect, self._failure)
-        self._connection.move(ConnectionInput.ENDED)
-        self._finish(event.code, event.reason)
-
-    def _on_session_updated(self, event: events.SessionUpdated) -> None:
-        self._configuration.handlers[events.SessionUpdated](event)
-        accepted = self._configuration.acknowledged
-        if accepted is None:
+    def _plan_ahead(self, now: float) -> None:
+        """Minds what is planned for a connection that serves, and whether it still does."""
+        if self.state is not ConnectionState.READY:
             return
-        self._apply_formats(accepted)
-        self._follow_formats()
-        if self.state is ConnectionState.CONFIGURING:
-            self._connection.move(ConnectionInput.CONFIGURED)
-            self._connection.deadline = None
-            if self._was_ready:
-                self._replay.begin(self._input.untranscribed())
-                self._flush()
-                for frame in self._input.audio_to_repeat():
-                    self._send(events.InputAudioBufferAppend(audio=frame))
+        self._handover.handle_timer(now)
+        plan = self._handover.rotation.must_break(now)
+        if plan is not None and not self._handover.ready:
+            self._planned = True
+            self._fail(ConnectionClosed(f"replaced as planned: {plan.reason}", by_peer=False))
+        elif self._liveness.is_doubtful(now):
+            asked = self._sign_of_life
+            if asked is None or asked.outcome is not None:
+                self._ask_for_life(now)
 
-    def _on_replayed(self) -> None:
-        self._connection.move(ConnectionInput.REPLAYED)
-        now = self._tray.now
-        self._retries.ready(now)
-        if self._lost_at is None:
-            ready = SessionReady(session=self.session, connect_s=now - self._connect_started)
-            self._tray.session_events.append(ready)
-        else:
-            self._tray.session_events.append(
-                SessionResumed(
-                    away_s=now - self._lost_at,
-                    replayed=self._replay.replayed,
-                    left_out=tuple(self._replay.left_out),
-                    audio_lost_ms=self._input.take_lost_ms(),
-                )
-            )
-        self._was_ready, self._lost_at = True, None
-        self._requests.ask_what_is_owed()
-        self._flush()
-
-    def _fail(self, error: RealtimeError) -> None:
-        """The session cannot go on: closes the connection with the error as its reason."""
-        if self.state in CONNECTED:
-            self._failure = error
-            self._connection.close(1000, "")
-            keep = self._would_retry(error)
-            if keep and self._lost_at is None:
-                self._lost_at = self._tray.now  # and not when the server has closed, too
-            self._let_go(error, keep=keep)
-            self._connection.deadline = self._tray.now + self.timing.close_timeout_s
+    def _ask_for_life(self, now: float) -> None:
+        """Asks for an answer that costs nothing and changes nothing: an update of no setting."""
+        event_id = self._tray.ids("event")
+        command = Command(event_id, CommandKind.UPDATE)
+        self._sign_of_life = self._commands.add(command, beyond_limit=True)
+        self._commands.start_clock(command, now + self.timing.answer_timeout_s)
+        self._tray.client_events.append(
+            events.SessionUpdate(session=SessionConfig().to_wire(), event_id=event_id)
+        )
 
     def _time_out(self) -> None:
         state = self.state
@@ -343,61 +238,3 @@ class ClientCore(ClientRooms):
         self._connection.drop()
         self._connection.move(ConnectionInput.ENDED)
         self._finish(1006, "")
-
-    def _finish(self, code: int, reason: str) -> None:
-        """The connection is gone: it is replaced where it can be, else the session ends."""
-        self._keepalive.stop()
-        self._connection.deadline = None
-        error, now = self._failure, self._tray.now
-        delay_s = self._retries.ended(now, error) if self._would_retry(error) else None
-        self._let_go(error or _closed_by_us(code), keep=delay_s is not None)
-        if error is None or delay_s is None:
-            self._lost_at = None
-            self._tray.session_events.append(SessionClosed(error=error, code=code, reason=reason))
-            return
-        if self._lost_at is None:
-            self._lost_at = now
-        self._tray.session_events.append(
-            ConnectionLost(
-                error=error,
-                attempt=self._retries.attempts,
-                reconnect_at=now + delay_s,
-                planned=False,
-            )
-        )
-
-    def _would_retry(self, error: RealtimeError | None) -> bool:
-        policy = self._retry
-        return (
-            policy is not None and (self._was_ready or policy.retry_first) and worth_a_retry(error)
-        )
-
-    def _chance(self) -> float:
-        return int.from_bytes(self._random_bytes(4), "big") / 2**32
-
-    def _let_go(self, error: RealtimeError, *, keep: bool) -> None:
-        """Ends what waits for this connection.
-
-        Args:
-            error: Why.
-            keep: Whether another connection takes on history, edits, calls and audio.
-        """
-        self._responses.lose_all(keep_calls=keep)
-        self._input.reset(keep=keep)
-        self._configuration.reset()
-        self._tray.client_events.clear()
-        outlives = self._outlives if keep else None
-        for command in self._commands.end_all(error, keep=outlives):
-            self._tray.session_events.append(CommandEnded(command))
-
-    def _outlives(self, command: Command) -> bool:
-        """Whether a command is asked again on the next connection (R3, R10)."""
-        return (
-            command.kind in (CommandKind.CREATE_ITEM, CommandKind.DELETE_ITEM)
-            and command.event is not None
-            and not self._replay.is_own(command)
-        )
-
-
-def _closed_by_us(code: int) -> ConnectionClosed:
-    return ConnectionClosed("the session was closed", code=code, by_peer=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec import UnsetType
 
@@ -37,7 +37,21 @@ from ._session_events import (
 from ._sources import CountingBytes, IdSource, RandomBytes, SequentialIds
 from ._tray import Tray
 
-__all__ = ["ClientRooms"]
+__all__ = ["ClientRooms", "ClientSettings"]
+
+
+class ClientSettings(NamedTuple):
+    """What a client is made from; see `ClientProtocol`."""
+
+    endpoint: Endpoint
+    config: SessionConfig | None
+    tools: Sequence[Any]
+    ids: IdSource | None
+    random_bytes: RandomBytes | None
+    limits: Limits | None
+    timing: Timing | None
+    frame_ms: int
+    retry: RetryPolicy | None
 
 
 class ClientRooms:
@@ -53,23 +67,12 @@ class ClientRooms:
         broken_messages: How many messages were no Realtime events.
     """
 
-    def __init__(
-        self,
-        endpoint: Endpoint,
-        config: SessionConfig | None = None,
-        *,
-        tools: Sequence[Any] = (),
-        ids: IdSource | None = None,
-        random_bytes: RandomBytes | None = None,
-        limits: Limits | None = None,
-        timing: Timing | None = None,
-        frame_ms: int = 100,
-        retry: RetryPolicy | None = None,
-    ) -> None:
-        config = config or SessionConfig()
-        if tools:
+    def __init__(self, settings: ClientSettings) -> None:
+        endpoint, limits, timing = settings.endpoint, settings.limits, settings.timing
+        config = settings.config or SessionConfig()
+        if settings.tools:
             given = () if isinstance(config.tools, UnsetType) else config.tools
-            config = config.merge({"tools": [*given, *tools]})
+            config = config.merge({"tools": [*given, *settings.tools]})
         self.endpoint = endpoint
         self.limits = limits or Limits()
         self.timing = timing or Timing()
@@ -78,25 +81,30 @@ class ClientRooms:
         self.raw_events = False
         self.broken_messages = 0
         self._commands = CommandTable(self.limits.max_pending_commands)
-        self._tray = Tray(ids or SequentialIds(), self._commands, self._check)
-        self._random_bytes = random_bytes or CountingBytes()
+        self._tray = Tray(settings.ids or SequentialIds(), self._commands, self._check)
+        self._random_bytes = settings.random_bytes or CountingBytes()
         self._connection = Connection(endpoint, self.limits, self._random_bytes)
         patience = self.timing.answer_timeout_s
         self._configuration = Configuration(
             self._tray,
-            config.with_defaults(endpoint.dialect, attached=endpoint.call_id is not None),
+            config.with_defaults(
+                endpoint.dialect,
+                attached=endpoint.call_id is not None,
+                model=endpoint.session_model,
+            ),
             answer_timeout_s=patience,
         )
         self._check(events.SessionUpdate(session=self.wanted.to_wire()))
+        self._requests = Requests(self._tray, answer_timeout_s=patience)
         self._input = Input(
             self._tray,
             self.conversation,
             answer_timeout_s=patience,
-            frame_ms=frame_ms,
-            keep_s=0.0 if retry is None else self.limits.max_kept_audio_s,
+            frame_ms=settings.frame_ms,
+            keep_s=0.0 if settings.retry is None else self.limits.max_kept_audio_s,
+            arbiter=self._requests.arbiter,
         )
         self._history = History(self._tray, self.conversation, answer_timeout_s=patience)
-        self._requests = Requests(self._tray, answer_timeout_s=patience)
         recoveries = self.limits.max_text_recoveries
         if recoveries is None:
             recoveries = 5 if endpoint.dialect.is_beta else 0
@@ -107,11 +115,12 @@ class ClientRooms:
             self._requests,
             text_recoveries=recoveries,
             limits=self.limits,
+            silence_s=self.timing.response_silence_s,
         )
         self._replay = Replay(
             self._tray, self.conversation, self._requests, answer_timeout_s=patience
         )
-        self._retry = retry
+        self._retry = settings.retry
         self._lost_at: float | None = None
 
     @property
@@ -175,11 +184,12 @@ class ClientRooms:
     def _apply_formats(self, config: SessionConfig) -> None:
         self._input.configure(config)
         if isinstance(config.output_audio_format, AudioFormat):
-            self._responses.audio_format = config.output_audio_format
+            self._responses.content.audio_format = config.output_audio_format
         if isinstance(config.input_audio_format, AudioFormat):
-            self._responses.input_format = config.input_audio_format
+            self._responses.trials.input_format = config.input_audio_format
         modalities = config.output_modalities
-        self._responses.wants_audio = isinstance(modalities, UnsetType) or "audio" in modalities
+        spoken = isinstance(modalities, UnsetType) or "audio" in modalities
+        self._responses.trials.wants_audio = spoken
 
     def _follow_formats(self) -> None:
         """Takes over the formats that the server says, where we left them to it (S8)."""

@@ -33,6 +33,8 @@ class CommandKind(enum.Enum):
     RETRIEVE_ITEM = "conversation.item.retrieve"
     REPLY = "response.create"
     CANCEL = "response.cancel"
+    INTERRUPT = "interrupt"
+    """No event of its own: it is done when several others are."""
 
 
 class Outcome(enum.Enum):

@@ -49,7 +49,7 @@ class SessionConfig(Struct, frozen=True, kw_only=True):
     """
 
     model: str | UnsetType = UNSET
-    """Model name; normally the endpoint's, which is in the URL already."""
+    """Model name. Default: the endpoint's, which is in the URL, too; the service refuses another one."""
     instructions: str | UnsetType = UNSET
     """The system prompt."""
     voice: str | UnsetType = UNSET
@@ -135,13 +135,18 @@ class SessionConfig(Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, **changes)
 
     def with_defaults(
-        self, dialect: Dialect = Dialect.GA, *, attached: bool = False
+        self,
+        dialect: Dialect = Dialect.GA,
+        *,
+        attached: bool = False,
+        model: str | None = None,
     ) -> SessionConfig:
         """The configuration with the SDK's defaults in the place of `UNSET` (row S1).
 
         Args:
             dialect: The server's dialect, whose voices and transcription differ.
             attached: The session joins a call that exists; its audio formats are left alone (row S8).
+            model: The endpoint's model, where that is what a session calls it.
         """
         defaults: dict[str, Any] = {
             "voice": DEFAULTS[dialect].voice,
@@ -153,6 +158,8 @@ class SessionConfig(Struct, frozen=True, kw_only=True):
         }
         if DEFAULTS[dialect].temperature is not None:
             defaults["temperature"] = DEFAULTS[dialect].temperature
+        if model is not None:
+            defaults["model"] = model
         if not attached:
             defaults |= {
                 "input_audio_format": AudioFormat.PCM16,
@@ -321,7 +328,9 @@ class Limits(Struct, frozen=True, kw_only=True):
     max_text_recoveries: int | None = None
     """How often a text in the place of audio is asked for again; None: 5 in the beta, 0 in the GA."""
     max_stream_bytes: int = 32 * 1024 * 1024
-    """What one unread stream may hold before it fails alone; a piece counts 256 bytes beside its data."""
+    """What one unread stream may hold before it fails alone; a piece counts 256 bytes beside its data. In
+    `trio_rt` the generations in `session.generations` that nobody takes hold no more together, either,
+    but for the newest one: the oldest go first."""
 
     def __post_init__(self) -> None:
         """Refuses limits that would let nothing through.
@@ -343,12 +352,22 @@ class Timing(Struct, frozen=True, kw_only=True):
     """From `connect` to an accepted configuration."""
     answer_timeout_s: float = 10.0
     """From sending a command to its answer."""
+    response_silence_s: float | None = 60.0
+    """After so long without an event of a running response it is cancelled: its end may never come. Give
+    more than the slowest MCP tool takes, which the service runs within a response; None: never."""
     close_timeout_s: float = 1.0
     """From our close frame to the peer's."""
     keepalive_interval_s: float | None = 20.0
     """After so long without a byte of the peer it is pinged; None: never."""
     keepalive_timeout_s: float = 20.0
     """From a ping to a sign of life; beyond it the connection counts as lost."""
+    liveness_after_s: float | None = 30.0
+    """While audio goes out and the service says nothing for so long, it is asked for an answer; one that
+    does not come within `answer_timeout_s` counts as a lost connection. None: it is never asked."""
+    rotate_after_s: float | None = 1200.0
+    """Age at which a connection is replaced by a new one, which is made ready before; None: never."""
+    rotation_patience_s: float = 60.0
+    """How long a replacement that is planned waits for a moment at which nothing is under way."""
 
     def __post_init__(self) -> None:
         """Refuses what is no bound.

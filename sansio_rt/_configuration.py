@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from . import events
-from ._commands import Command, CommandKind
+from ._commands import Command, CommandKind, Outcome
 from ._config import SessionConfig, tool_choice_to_wire
 from ._session_events import SessionConfigured
 from ._tray import Tray
 
 __all__ = ["Configuration"]
+
+_MOST_UNANSWERED = 16
 
 
 class Configuration:
@@ -36,6 +39,8 @@ class Configuration:
         self._answer_timeout_s = answer_timeout_s
         # What is not answered yet: the changes of each update.
         self._updates: dict[str, SessionConfig] = {}
+        # What was not answered in time, and may be in force all the same.
+        self._unanswered: deque[SessionConfig] = deque(maxlen=_MOST_UNANSWERED)
         self.handlers: Mapping[type, Callable[[Any], None]] = {
             events.SessionCreated: self._on_told,
             events.SessionUpdated: self._on_updated,
@@ -62,19 +67,22 @@ class Configuration:
         difference = wanted.changes_from(self.wanted)
         return self._send(wanted, difference) if difference.given() else None
 
+    def adopt(self, effective: events.RealtimeSession | None) -> None:
+        """A connection that was told the acknowledged configuration has taken over."""
+        if effective is not None:
+            self.effective = effective
+
     def undo(self, command: Command) -> None:
-        """An update was refused or never answered: it is not wanted any more."""
-        self._updates.pop(command.event_id, None)
-        wanted = self.acknowledged
-        if wanted is None:
-            return
-        for later in self._updates.values():
-            wanted = wanted.merge(later.given())
-        self.wanted = wanted
+        """An update was refused or not answered in time: it is not wanted any more."""
+        changes = self._updates.pop(command.event_id, None)
+        if changes is not None and command.outcome is Outcome.DEADLINE:
+            self._unanswered.append(changes)
+        self._want_what_is_asked()
 
     def reset(self) -> None:
         """The connection is gone, and with it every unanswered update."""
         self._updates.clear()
+        self._unanswered.clear()
         if self.acknowledged is not None:
             self.wanted = self.acknowledged
 
@@ -102,21 +110,52 @@ class Configuration:
         """The update that an answer is for; a late answer to one that timed out is for none."""
         commands = self._tray.commands
         oldest = commands.find(CommandKind.UPDATE)
-        if oldest is not None and oldest.event_id in self._updates:
-            asked = events.to_data(self._updates[oldest.event_id].to_wire())
-            if _says(events.to_data(event.session), asked):
-                commands.expect_none_late(CommandKind.UPDATE)
-                return oldest
+        changes = None if oldest is None else self._updates.get(oldest.event_id)
+        if changes is not None and _is_in(changes, event):
+            commands.expect_none_late(CommandKind.UPDATE)
+            return oldest
         return commands.answered(CommandKind.UPDATE, self._tray.now)
 
     def _on_updated(self, event: events.SessionUpdated) -> None:
         self._on_told(event)
         command = self._answered(event)
+        if self._unanswered:
+            self._take_over(event, newer=command is not None)
         if command is not None:  # answers come in the order of asking
-            changes = self._updates.pop(command.event_id)
+            changes = self._updates.pop(command.event_id, None) or SessionConfig()
             before = self.acknowledged
             self.acknowledged = changes if before is None else before.merge(changes.given())
             self._tray.acknowledge(command, self.effective)
+
+    def _take_over(self, event: events.SessionUpdated, *, newer: bool) -> None:
+        """What was not answered in time and is in force: it is what the session has, wanted or not.
+
+        Args:
+            event: What the service says.
+            newer: Whether it answers a newer update: no answer to an older one comes any more.
+        """
+        left: list[SessionConfig] = []
+        for changes in self._unanswered:
+            if self.acknowledged is not None and _is_in(changes, event):
+                self.acknowledged = self.acknowledged.merge(changes.given())
+            elif not newer:
+                left.append(changes)
+        self._unanswered = deque(left, maxlen=_MOST_UNANSWERED)
+        self._want_what_is_asked()
+
+    def _want_what_is_asked(self) -> None:
+        """What is wanted is what was accepted, with what is not answered yet."""
+        wanted = self.acknowledged
+        if wanted is None:
+            return
+        for later in self._updates.values():
+            wanted = wanted.merge(later.given())
+        self.wanted = wanted
+
+
+def _is_in(changes: SessionConfig, event: events.SessionUpdated) -> bool:
+    """Whether a session that is told has all of some changes."""
+    return _says(events.to_data(event.session), events.to_data(changes.to_wire()))
 
 
 def _says(told: Any, asked: Any) -> bool:

@@ -35,7 +35,7 @@ class ConnectionState(enum.Enum):
     CLOSING = "closing"
     """We closed and wait for the peer's close frame."""
     CLOSED = "closed"
-    """The connection is gone; another may begin."""
+    """The connection is gone."""
 
 
 class ConnectionInput(enum.Enum):
@@ -63,7 +63,7 @@ TRANSITIONS: Mapping[ConnectionState, Mapping[ConnectionInput, ConnectionState]]
     _S.REPLAYING: {_I.REPLAYED: _S.READY, _I.CLOSE: _S.CLOSING, _I.ENDED: _S.CLOSED},
     _S.READY: {_I.CLOSE: _S.CLOSING, _I.ENDED: _S.CLOSED},
     _S.CLOSING: {_I.CLOSE: _S.CLOSING, _I.ENDED: _S.CLOSED},
-    _S.CLOSED: {_I.CONNECT: _S.CONNECTING, _I.CLOSE: _S.CLOSED},
+    _S.CLOSED: {_I.CLOSE: _S.CLOSED},
 }
 """State and input to next state. What is missing cannot happen."""
 
@@ -74,7 +74,7 @@ CONNECTED = frozenset(
 
 
 class Connection:
-    """The wire with the codec on top, for one connection after another.
+    """The wire with the codec on top.
 
     Args:
         endpoint: Where the server is and how it spells things.
@@ -84,11 +84,15 @@ class Connection:
     Attributes:
         state: How far it has come.
         deadline: When the present state has lasted too long, or None.
+        begun_at: When it was opened.
+        unix_begun_at: The same in Unix seconds, where the caller told it.
     """
 
     def __init__(self, endpoint: Endpoint, limits: Limits, random_bytes: RandomBytes) -> None:
         self.state = ConnectionState.IDLE
         self.deadline: float | None = None
+        self.begun_at = 0.0
+        self.unix_begun_at: float | None = None
         self._endpoint = endpoint
         self._dialect = endpoint.dialect
         self._limits = limits
@@ -168,6 +172,12 @@ class Connection:
     def drop(self) -> None:
         """Lets go of the wire and whatever it still had to send."""
         self._wire = None
+
+    def let_go(self) -> None:
+        """Ends it at once, without a word to the peer."""
+        self.drop()
+        if self.state is not ConnectionState.CLOSED:
+            self.move(ConnectionInput.ENDED)
 
     def data_to_send(self) -> bytes:
         """The bytes to send now; empty where there are none."""

@@ -29,6 +29,7 @@ __all__ = [
 ]
 
 _OBJECT_BYTES = 512
+_MOST_ANNOUNCED = 64
 _STATUS_RANK = {"in_progress": 0, "incomplete": 1, "completed": 1}
 
 
@@ -60,6 +61,8 @@ class ConversationItem:
         size_bytes: What it counts for among `Limits.max_conversation_bytes`.
         received_ms: Assistant audio received so far, in milliseconds.
         heard_ms: How much of it the caller heard, or None where nobody said otherwise: all of it.
+        retold_ms: Length of the audio that the item's text stands for since another connection was told it
+            in words; 0.0 where it has its audio, or never had any.
         before: The item in front of it, or None. Links are the mirror's to change.
         after: The item behind it, or None.
     """
@@ -71,6 +74,7 @@ class ConversationItem:
         "id",
         "item",
         "received_ms",
+        "retold_ms",
         "size_bytes",
         "transcript_state",
     )
@@ -82,6 +86,7 @@ class ConversationItem:
         self.size_bytes = 0
         self.received_ms = 0.0
         self.heard_ms: int | None = None
+        self.retold_ms = 0.0
         self.before: ConversationItem | None = None
         self.after: ConversationItem | None = None
 
@@ -137,6 +142,7 @@ class Conversation:
         self._index: dict[str, ConversationItem] = {}
         self._head: ConversationItem | None = None
         self._tail: ConversationItem | None = None
+        self._announced: dict[str, str | None] = {}
 
     def __len__(self) -> int:
         return len(self._index)
@@ -184,6 +190,7 @@ class Conversation:
             RemoteProtocolError: There are too many, or they are too big.
         """
         item_id = item_id_of(item)
+        self._announced.pop(item_id, None)
         known = self._index.get(item_id)
         if known is not None:
             known.item = _newer(known.item, without_audio(item))
@@ -209,6 +216,41 @@ class Conversation:
         self._link(entry, previous)
         return placement
 
+    def announce(self, item_id: str, previous_item_id: str | None) -> None:
+        """Notes that the server has made an item of what was said, and is about to tell it.
+
+        Args:
+            item_id: The item's id.
+            previous_item_id: The item before it, or None for the head.
+        """
+        if item_id not in self._index:
+            self._announced[item_id] = previous_item_id
+            while len(self._announced) > _MOST_ANNOUNCED:
+                del self._announced[next(iter(self._announced))]
+
+    @property
+    def expects_items(self) -> bool:
+        """Whether items were announced and have not come."""
+        return bool(self._announced)
+
+    def is_announced(self, item_id: str) -> bool:
+        """Whether the server has this item and has not told it yet."""
+        return item_id in self._announced
+
+    def take_announced(self) -> dict[str, str | None]:
+        """The items that were announced and never came, with the items before them."""
+        announced, self._announced = self._announced, {}
+        return announced
+
+    def finish_call(self, item_id: str, arguments: str) -> None:
+        """Writes the final arguments of a function call, which the item itself may tell later or never."""
+        entry = self._index.get(item_id)
+        if entry is not None and isinstance(entry.item, events.FunctionCall):
+            entry.item = msgspec.structs.replace(
+                entry.item, arguments=arguments, status="completed"
+            )
+            self._count(entry, size_of(entry.item))
+
     def remove(self, item_id: str) -> ConversationItem | None:
         """Takes out an item that the server deleted, or returns None where there is none."""
         entry = self._index.pop(item_id, None)
@@ -230,7 +272,7 @@ class Conversation:
         """Notes that an assistant item was cut: it counts as heard up to there."""
         entry = self._index.get(item_id)
         if entry is not None:
-            entry.heard_ms = audio_end_ms
+            entry.heard_ms = max(0, audio_end_ms)
         return entry
 
     def set_transcript(
@@ -274,6 +316,7 @@ class Conversation:
     def clear(self) -> None:
         """Forgets everything."""
         self._index.clear()
+        self._announced.clear()
         self._head = self._tail = None
         self._bytes = 0
 

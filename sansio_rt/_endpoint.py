@@ -314,6 +314,12 @@ class Endpoint:
         return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
 
     @property
+    def session_model(self) -> str | None:
+        """The model as a session names it; None where a call or an Azure deployment has it (S1)."""
+        is_azure = self.key_header == "api-key" or self.host.endswith((".azure.com", ".azure.us"))
+        return None if is_azure or self.dialect is Dialect.AZURE_BETA else self.model
+
+    @property
     def url_without_secrets(self) -> str:
         """The address for people: query parameters with a secret's name show `***`."""
         return f"{self.scheme}://{self.host_header}{_shown_target(self.target)}"

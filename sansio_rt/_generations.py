@@ -42,7 +42,7 @@ class GenerationOrigin(enum.Enum):
     TOOL_OUTPUTS = "tool outputs"
     """The session itself, when the calls of a response had their outputs."""
     SERVER = "server"
-    """The server, after a turn of the caller's speech."""
+    """The server, after a turn of the caller's speech; or the session in its place, after a reconnect."""
 
 
 class GeneratedMessage:
@@ -165,6 +165,7 @@ class Generation:
         audio_rate: Samples a second of its audio.
         first_token_at: When the first text, transcript or call argument came, or None.
         first_audio_at: When the first audio came, or None.
+        heard_at: When its newest event came.
         ended_at: When it ended, or None.
         metrics: Whole once the generation has ended.
     """
@@ -180,6 +181,7 @@ class Generation:
         "first_audio_at",
         "first_token_at",
         "follow_up_wanted",
+        "heard_at",
         "id",
         "in_conversation",
         "items",
@@ -212,6 +214,7 @@ class Generation:
         self.in_conversation: Final = in_conversation
         self.metadata: Final = metadata
         self.created_at: Final = created_at
+        self.heard_at = created_at
         self.requested_at: Final = requested_at
         self.audio_rate: Final = audio_rate
         self.status = GenerationStatus.IN_PROGRESS
@@ -285,12 +288,10 @@ class Generation:
         error: events.ErrorDetails | None = None,
         usage: events.Usage | UnsetType | None = UNSET,
     ) -> None:
-        """Ends it and its messages, and makes the metrics."""
+        """Ends it and makes the metrics; its messages are done already."""
         self.status = status
         self.reason = reason
         self.error = error
-        for message in self.messages.values():
-            message.done = True
         self.ended_at = now
         self.metrics = measure_generation(
             self.id,

@@ -59,8 +59,10 @@ class History:
             beyond_limit: Whether the session asks by itself, whatever else is outstanding.
 
         Raises:
-            LocalProtocolError: The id is too long or taken.
+            LocalProtocolError: The id is too long or taken, or the item to follow is not known.
         """
+        if isinstance(previous_item_id, str) and previous_item_id:
+            self._check_place(previous_item_id)
         item_id = item_id_of(item)
         if not item_id:
             item_id = self._tray.ids("item")
@@ -194,8 +196,22 @@ class History:
                 f"another id, or {'wait for it' if coming else 'delete it first'}"
             )
 
+    def _check_place(self, previous_item_id: str) -> None:
+        """Refuses to follow an item that the service does not have, or will not have by then."""
+        coming = self._tray.commands.find(CommandKind.CREATE_ITEM, previous_item_id) is not None
+        conversation = self._conversation
+        known = previous_item_id in conversation or conversation.is_announced(previous_item_id)
+        there = known and not self._is_going(previous_item_id)
+        if previous_item_id != ROOT and not coming and not there:
+            what = "is being deleted" if known else "is not there"
+            raise LocalProtocolError(
+                f"previous_item_id={previous_item_id!r}: the item {what}; give one of "
+                f"conversation.ids(), {ROOT!r} for the beginning, or leave it out for the end"
+            )
+
     def _check_known(self, item_id: str, call: str) -> None:
-        if item_id not in self._conversation:
+        conversation = self._conversation
+        if item_id not in conversation and not conversation.is_announced(item_id):
             raise LocalProtocolError(
                 f"{call}({item_id!r}): the conversation has no such item; "
                 "conversation.ids() lists those that it has"

@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from . import events
+from ._arbiter import Arbiter
 from ._audio import AudioData, AudioEncoder, AudioFormat
-from ._commands import Command, CommandKind
+from ._commands import Command, CommandKind, Outcome
 from ._config import SessionConfig
 from ._conversation import Conversation, TranscriptState
 from ._errors import RemoteProtocolError
@@ -22,8 +23,10 @@ from ._session_events import (
     InputTranscriptCompleted,
     InputTranscriptDelta,
     InputTranscriptFailed,
+    ItemAdded,
     SpeechStarted,
     SpeechStopped,
+    StrayEvent,
 )
 from ._tray import Tray
 
@@ -38,6 +41,10 @@ _LONGEST_TRANSCRIPT = 128 * 1024
 _MOST_UNTRANSCRIBED = 256
 _MOST_UNTRANSCRIBED_TURNS = 4
 _MOST_COMMITS = 64
+_UNTOLD_MS = 2000.0
+"""Longer than a turn's padding and the time in which a server finds out that one has begun."""
+_TRANSCRIPT_PATIENCE_S = 5.0
+_UNSURE = (TranscriptState.PARTIAL, TranscriptState.FAILED)
 
 
 class Input:
@@ -49,6 +56,7 @@ class Input:
         answer_timeout_s: How long the service may take to answer a commit.
         frame_ms: Length of one append, in milliseconds.
         keep_s: How much audio is kept for another connection, in seconds; 0 keeps none.
+        arbiter: Told when the server is about to answer a turn by itself.
     """
 
     def __init__(
@@ -59,6 +67,7 @@ class Input:
         answer_timeout_s: float,
         frame_ms: int,
         keep_s: float,
+        arbiter: Arbiter,
     ) -> None:
         self._tray = tray
         self._conversation = conversation
@@ -66,11 +75,19 @@ class Input:
         self._frame_ms = frame_ms
         self._encoder = AudioEncoder(AudioFormat.PCM16, frame_ms)
         self._kept = KeptAudio(keep_s)
+        self._arbiter = arbiter
         self._commit_marks: dict[str, float] = {}
         self._speech_ends_ms: dict[str, int] = {}
         self._untranscribed: dict[str, bytes] = {}
         self._partial: dict[tuple[str, int], str] = {}
+        # What waits at the server beyond what the encoder counts: audio that the connection before had
+        # and this one got again, and that of commits which nobody answered.
+        self._uncounted_ms = 0.0
+        self._commit_counts: deque[tuple[Command, float]] = deque(maxlen=_MOST_COMMITS)
         self._transcribed = False
+        self._server_replies = False
+        self._detects_turns = False
+        self._speaking = False
         # Positions in the audio are the server's: all that was appended since the connection began.
         self._sample_clock = SampleClock()
         self._appended_ms = 0.0
@@ -96,14 +113,20 @@ class Input:
             self._kept.configure(audio_format)
         self._transcribed = isinstance(config.transcription, events.Transcription)
         self._silence_ms = None
-        if isinstance(config.turn_detection, events.ServerVad):
-            silence_ms = config.turn_detection.silence_duration_ms
+        detection = config.turn_detection
+        self._detects_turns = isinstance(detection, (events.ServerVad, events.SemanticVad))
+        self._server_replies = (
+            isinstance(detection, (events.ServerVad, events.SemanticVad))
+            and detection.create_response is not False
+        )
+        if isinstance(detection, events.ServerVad):
+            silence_ms = detection.silence_duration_ms
             self._silence_ms = silence_ms if isinstance(silence_ms, int) else None
 
     @property
     def pushed_ms(self) -> float:
         """Audio pushed since the last commit or clear, in milliseconds."""
-        return self._encoder.pushed_ms
+        return self._uncounted_ms + self._encoder.pushed_ms
 
     def push(self, audio: AudioData, *, rate: int | None, channels: int) -> list[bytes]:
         """Takes audio and gives the frames that are whole now (parity A1)."""
@@ -114,13 +137,15 @@ class Input:
 
     def commit(self) -> tuple[list[bytes], Command | None]:
         """The rest of the audio and the commit, or nothing where there is too little (A2)."""
-        if self._encoder.pushed_ms < MINIMUM_COMMIT_MS:
+        self._count_unanswered()
+        if self.pushed_ms < MINIMUM_COMMIT_MS:
             return [], None
         self._tray.commands.check_room(1)
         frames = self._encoder.flush()
         self._count_appended(frames)
-        self._encoder.restart_count()
         command = self._command(CommandKind.COMMIT)
+        self._commit_counts.append((command, self.pushed_ms))
+        self._restart_count()
         self._commit_marks[command.event_id] = self._kept.end_ms
         while len(self._commit_marks) > _MOST_COMMITS:
             del self._commit_marks[next(iter(self._commit_marks))]
@@ -131,15 +156,40 @@ class Input:
         """Drops what waits here (A3) and makes the command that drops what waits there."""
         self._tray.commands.check_room(1)
         self._encoder.clear()
+        self._uncounted_ms = 0.0
         self._kept.clear()
         self._sample_clock.rewind(self._appended_ms)
         return self._command(CommandKind.CLEAR)
 
-    def audio_to_repeat(self) -> list[bytes]:
-        """A new connection: the frames to append before anything new (N3)."""
+    def is_quiet(self, now: float) -> bool:
+        """Whether no turn is under way: no speech, no audio for a commit, no words still to be told."""
+        if self._speaking or self._conversation.expects_items:
+            return False
+        if not self._detects_turns and self.pushed_ms:
+            return False
+        return not self._transcribed or all(
+            now - self._speech_ended_at.get(item_id, now) >= _TRANSCRIPT_PATIENCE_S
+            for item_id in self._untranscribed
+        )
+
+    def position_at(self, when: float) -> float:
+        """Up to which position, in milliseconds, audio was pushed by a time."""
+        return self._sample_clock.position_at(when)
+
+    def audio_to_repeat(self, *, quiet_until_ms: float = 0.0) -> list[bytes]:
+        """A new connection: the frames to append before anything new (N3).
+
+        Args:
+            quiet_until_ms: Up to which position the old server, which lived then, has told of no speech.
+                Only the newest of it may be the beginning of a turn that it has not told yet.
+        """
+        if self._detects_turns:
+            self._kept.take_until(quiet_until_ms - _UNTOLD_MS)
         frames = self._kept.take_all()
         self._appended_ms = 0.0
         self._count_appended(frames)
+        self._encoder.restart_count()
+        self._uncounted_ms = self._appended_ms
         # It was pushed before, at other positions.
         self._sample_clock.clear()
         self._sample_clock.pushed(self._appended_ms, None)
@@ -154,7 +204,8 @@ class Input:
         return {
             item_id: audio
             for item_id, audio in self._untranscribed.items()
-            if (entry := self._conversation.get(item_id)) is not None and not entry.text
+            if (entry := self._conversation.get(item_id)) is not None
+            and (not entry.text or entry.transcript_state in _UNSURE)
         }
 
     def reset(self, *, keep: bool) -> None:
@@ -165,15 +216,44 @@ class Input:
         """
         if not keep:
             self._encoder.clear()
+            self._uncounted_ms = 0.0
             self._kept.clear()
             self._untranscribed.clear()
+        self._place_committed()
         self._commit_marks.clear()
         self._speech_ends_ms.clear()
+        self._speaking = False
         self._partial.clear()
         self._sample_clock.clear()
         self._appended_ms = 0.0
         self._commits.clear()
+        self._commit_counts.clear()
         self._speech_ended_at.clear()
+
+    def _place_committed(self) -> None:
+        """Turns that the server had committed and not told as items yet: they are said again, too."""
+        for item_id, previous_item_id in self._conversation.take_announced().items():
+            if item_id in self._untranscribed:
+                content: list[events.Part] = [events.InputAudio(transcript=None)]
+                item = events.Message(role="user", content=content, id=item_id, status="completed")
+                self._conversation.put(item, previous_item_id)
+                entry = self._conversation.get(item_id)
+                assert entry is not None
+                self._tray.session_events.append(ItemAdded(entry=entry, orphaned=False))
+
+    def _count_unanswered(self) -> None:
+        """A commit that timed out can be made again: its audio counts once more."""
+        over = [counted for counted in self._commit_counts if counted[0].outcome is not None]
+        for counted in over:
+            self._commit_counts.remove(counted)
+            command, pushed_ms = counted
+            if command.outcome is Outcome.DEADLINE:
+                self._uncounted_ms += pushed_ms
+
+    def _restart_count(self) -> None:
+        """A commit: what is pushed from here on is the next turn's."""
+        self._encoder.restart_count()
+        self._uncounted_ms = 0.0
 
     def _count_appended(self, frames: list[bytes]) -> None:
         self._kept.extend(frames)
@@ -187,6 +267,8 @@ class Input:
         return command
 
     def _on_speech_started(self, event: events.InputAudioBufferSpeechStarted) -> None:
+        self._arbiter.turn_owed = False  # this turn's end leads to one
+        self._speaking = True
         self._tray.session_events.append(
             SpeechStarted(
                 item_id=event.item_id,
@@ -222,12 +304,16 @@ class Input:
         )
 
     def _on_committed(self, event: events.InputAudioBufferCommitted) -> None:
+        self._speaking = False
+        self._count_unanswered()
         command = self._tray.commands.answered(CommandKind.COMMIT, self._tray.now)
         if command is None:  # the server's own commit, at the end of a turn
-            self._encoder.restart_count()
+            self._restart_count()
+            self._arbiter.turn_owed = self._server_replies
         self._keep_untranscribed(event.item_id, command)
         self._note_speech_ended(event.item_id)
         previous = event.previous_item_id
+        self._conversation.announce(event.item_id, previous if isinstance(previous, str) else None)
         self._tray.session_events.append(
             InputAudioCommitted(
                 item_id=event.item_id,
@@ -265,11 +351,17 @@ class Input:
             del ended[next(iter(ended))]
 
     def _on_cleared(self, _: events.InputAudioBufferCleared) -> None:
+        self._speaking = False
         self._tray.session_events.append(InputAudioCleared())
         self._tray.acknowledge(self._tray.commands.answered(CommandKind.CLEAR, self._tray.now))
 
     def _on_delta(self, event: events.ConversationItemInputAudioTranscriptionDelta) -> None:
         part = (event.item_id, event.content_index)
+        entry = self._conversation.get(event.item_id)
+        if entry is not None and entry.transcript_state is TranscriptState.COMPLETED:
+            reason = "a delta of a transcript that is complete"
+            self._tray.session_events.append(StrayEvent(event=event, reason=reason))
+            return
         text = self._partial.get(part, "") + event.delta
         if len(text) > _LONGEST_TRANSCRIPT:
             raise RemoteProtocolError(
@@ -323,6 +415,6 @@ class Input:
 
 
 def _confidence(logprobs: events.Maybe[list[events.LogProb]]) -> float | None:
-    """The geometric mean of the tokens' probabilities."""
+    """The geometric mean of the tokens' probabilities; at most 1, whatever the server counted."""
     values = [entry.logprob for entry in logprobs] if isinstance(logprobs, list) else []
-    return math.exp(sum(values) / len(values)) if values else None
+    return math.exp(min(0.0, sum(values) / len(values))) if values else None

@@ -6,7 +6,7 @@ import enum
 
 from ._config import Timing
 
-__all__ = ["Keepalive", "Need"]
+__all__ = ["Keepalive", "Liveness", "Need"]
 
 
 class Need(enum.Enum):
@@ -66,3 +66,44 @@ class Keepalive:
         self._pinged_at = now
         self.deadline = now + self._timing.keepalive_timeout_s
         return Need.PING
+
+
+class Liveness:
+    """Finds a service that takes audio and says nothing, although its WebSocket answers (R11).
+
+    Args:
+        after_s: How long a service may say nothing while audio goes out, in seconds; None: for ever.
+
+    Attributes:
+        deadline: When to ask `is_doubtful`, or None while nothing is watched.
+        appended_at: When audio went out last.
+        told_at: When the service said something last.
+    """
+
+    __slots__ = ("_after_s", "appended_at", "deadline", "told_at")
+
+    def __init__(self, after_s: float | None) -> None:
+        self._after_s = after_s
+        self.deadline: float | None = None
+        self.appended_at = 0.0
+        self.told_at = 0.0
+
+    def start(self, now: float) -> None:
+        """The session is up."""
+        self.told_at = now
+        self.deadline = None if self._after_s is None else now + self._after_s
+
+    def stop(self) -> None:
+        """The connection is closing, or gone."""
+        self.deadline = None
+
+    def is_doubtful(self, now: float) -> bool:
+        """Whether to ask for a sign of life; sets the next deadline."""
+        if self.deadline is None or self._after_s is None or now < self.deadline:
+            return False
+        silent_at = self.told_at + self._after_s
+        if now < silent_at:
+            self.deadline = silent_at
+            return False
+        self.deadline = now + self._after_s
+        return self.appended_at > self.told_at

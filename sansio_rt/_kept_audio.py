@@ -29,21 +29,15 @@ class KeptAudio:
         self._limit_s = limit_s
         self._frames: deque[bytes] = deque()
         self._bytes = 0
-        self._bytes_per_ms = 48
-        self._sample_bytes = 2
+        self._set_format(AudioFormat.PCM16)
         self.end_ms = 0.0
         self._lost_ms = 0.0
 
     def configure(self, audio_format: AudioFormat) -> None:
         """Takes over another wire format; what was kept in the old one is dropped."""
-        bytes_per_ms = audio_format.rate * audio_format.bytes_per_sample // 1000
-        if (bytes_per_ms, audio_format.bytes_per_sample) != (
-            self._bytes_per_ms,
-            self._sample_bytes,
-        ):
+        if audio_format is not self._format:
             self.clear()
-            self._bytes_per_ms = bytes_per_ms
-            self._sample_bytes = audio_format.bytes_per_sample
+            self._set_format(audio_format)
 
     def extend(self, frames: list[bytes]) -> None:
         """Keeps frames of wire bytes."""
@@ -90,3 +84,8 @@ class KeptAudio:
         """Forgets the audio; positions go on."""
         self._frames.clear()
         self._bytes = 0
+
+    def _set_format(self, audio_format: AudioFormat) -> None:
+        self._format = audio_format
+        self._sample_bytes = audio_format.bytes_per_sample
+        self._bytes_per_ms = audio_format.rate * audio_format.bytes_per_sample // 1000

@@ -33,7 +33,8 @@ class GenerationStatus(enum.Enum):
     IN_PROGRESS = "in_progress"
     COMPLETED = "completed"
     CANCELLED = "cancelled"
-    """`Generation.reason` says by whom: `turn_detected` or `client_cancelled`."""
+    """`Generation.reason` says by whom, `turn_detected` or `client_cancelled`; or why nobody knows:
+    `not_active` where the service had told of no end, `no_answer` where it did not answer our cancel."""
     INCOMPLETE = "incomplete"
     """`Generation.reason` says why: `max_output_tokens` or `content_filter`."""
     FAILED = "failed"
@@ -191,6 +192,11 @@ class SampleClock:
             found = pushed_at
         # Older than the table, unless the table still begins with the first push.
         return found if len(pushes) < self.KEPT else None
+
+    def position_at(self, when: float) -> float:
+        """Up to which position was pushed by a time; 0 where that is not known."""
+        known = (end_ms for end_ms, at in reversed(self._pushes) if at is not None and at <= when)
+        return next(known, 0.0)
 
     def rewind(self, position_ms: float) -> None:
         """What was pushed beyond a position was dropped and never sent."""

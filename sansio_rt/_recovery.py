@@ -11,16 +11,20 @@ from __future__ import annotations
 import base64
 import enum
 
+from msgspec import UNSET
+
 from . import events
 from ._arbiter import PendingReply
 from ._audio import AudioFormat
 from ._commands import Command, Outcome
 from ._conversation import Conversation
-from ._generations import Generation
+from ._errors import GenerationFailed
+from ._generations import Generation, GenerationOrigin
 from ._history import History
+from ._requests import Requests
 from ._tray import Tray
 
-__all__ = ["Silences", "Trial", "Verdict", "silent_item", "verdict_of"]
+__all__ = ["Silences", "Trial", "Trials", "Verdict", "silent_item", "verdict_of"]
 
 SILENCE_MS = 200
 
@@ -44,21 +48,25 @@ class Trial:
         reply: The request that it answers, or None where the server began by itself.
         created: Its first event.
         kept: Its further events so far, in order.
+        heard_at: When its newest event came.
         item_ids: Its items so far.
     """
 
-    __slots__ = ("created", "item_ids", "kept", "reply")
+    __slots__ = ("created", "heard_at", "item_ids", "kept", "reply")
 
-    def __init__(self, created: events.ResponseCreated, reply: PendingReply | None) -> None:
+    def __init__(
+        self, created: events.ResponseCreated, reply: PendingReply | None, now: float
+    ) -> None:
         self.reply = reply
+        self.heard_at = now
         self.created = created
         self.kept: list[events.ServerEvent] = []
         self.item_ids: list[str] = []
 
     @property
-    def attempts(self) -> int:
-        """How often the same was asked before."""
-        return 0 if self.reply is None else self.reply.attempts
+    def id(self) -> str:
+        """The response's id."""
+        return self.created.response.id
 
     def take(self, event: events.ServerEvent) -> Verdict:
         """Keeps an event back and judges by it."""
@@ -66,6 +74,121 @@ class Trial:
         if isinstance(event, events.ResponseOutputItemAdded) and isinstance(event.item.id, str):
             self.item_ids.append(event.item.id)
         return Verdict.AUDIO if len(self.kept) >= _MOST_KEPT else verdict_of(event)
+
+
+class Trials:
+    """The responses on trial, and those that were found to be text and are asked for again.
+
+    Args:
+        tray: Where events are laid down.
+        conversation: The mirror.
+        history: Takes the text out and puts silences in.
+        requests: What was asked for.
+        text_recoveries: How often a text in the place of audio is asked for again.
+
+    Attributes:
+        open: Those on trial, by response id.
+        convicted: Those that are cancelled and not done yet, by response id.
+        wants_audio: Whether the session's responses are to be spoken.
+        input_format: Of the caller's audio.
+    """
+
+    def __init__(
+        self,
+        tray: Tray,
+        conversation: Conversation,
+        history: History,
+        requests: Requests,
+        *,
+        text_recoveries: int,
+    ) -> None:
+        self._tray = tray
+        self._conversation = conversation
+        self._history = history
+        self._requests = requests
+        self._text_recoveries = text_recoveries
+        self._silences = Silences(tray, conversation, history)
+        self.open: dict[str, Trial] = {}
+        self.convicted: dict[str, Trial] = {}
+        self.wants_audio = True
+        self.input_format = AudioFormat.PCM16
+
+    def begin(self, created: events.ResponseCreated, reply: PendingReply | None) -> bool:
+        """Keeps a new response back until it is known to be spoken; False where it need not be."""
+        attempts = 0 if reply is None else reply.attempts
+        if attempts >= self._text_recoveries:
+            return False
+        response = created.response
+        asked = UNSET if reply is None else reply.params.output_modalities
+        spoken = self.wants_audio if not isinstance(asked, list) else "audio" in asked
+        if not spoken or self._requests.is_unwanted(response, reply):
+            return False
+        if reply is not None:
+            reply.command.deadline = None  # the service has answered
+        self.open[response.id] = Trial(created, reply, self._tray.now)
+        if response.conversation_id is not None:
+            self._requests.arbiter.on_trial(response.id)
+        return True
+
+    def has(self, reply: PendingReply) -> bool:
+        """Whether a request was answered already, by a response on trial or by one that is convicted."""
+        trials = (*self.open.values(), *self.convicted.values())
+        return any(
+            trial.reply is not None and trial.reply.command is reply.command for trial in trials
+        )
+
+    def take(self, response_id: str, event: events.ServerEvent) -> Verdict:
+        """Takes an event of a response on trial. One that is judged is not on trial any more."""
+        trial = self.open[response_id]
+        trial.heard_at = self._tray.now
+        verdict = trial.take(event)
+        if verdict is not Verdict.OPEN:
+            del self.open[response_id]
+        if verdict is Verdict.TEXT:
+            self.convicted[response_id] = trial
+        return verdict
+
+    def drop(self) -> list[Trial]:
+        """Ends all of them (a barge-in): they are to be cancelled. Their callers are told."""
+        dropped = list(self.open.values())
+        self.open.clear()
+        for reply in filter(None, (trial.reply for trial in dropped)):
+            self._requests.arbiter.forget(reply.command.event_id)
+            error = GenerationFailed("interrupted before it began")
+            self._tray.refuse(reply.command, error)
+        return dropped
+
+    def ended(self, response_id: str) -> None:
+        """A response is done: where it was text, the same is asked for again."""
+        trial = self.convicted.pop(response_id, None)
+        if trial is None:
+            return
+        for item_id in trial.item_ids:
+            if item_id in self._conversation:
+                self._history.delete(item_id, beyond_limit=True)
+        reply = trial.reply
+        if reply is None:
+            self._requests.request(
+                events.ResponseParams(),
+                origin=GenerationOrigin.SERVER,
+                wait_if_busy=True,
+                beyond_limit=True,
+            )
+            reply = self._requests.arbiter.waiting[-1]
+        elif not self._requests.ask_again(reply):
+            return
+        reply.attempts += 1
+        self._silences.put_in(reply.command, self.input_format)
+
+    def clean_up(self) -> None:
+        """Takes out what recoveries that are over have left in the conversation."""
+        self._silences.clean_up()
+
+    def clear(self) -> None:
+        """Forgets everything: the connection is gone."""
+        self.open.clear()
+        self.convicted.clear()
+        self._silences.clear()
 
 
 class Silences:

@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import base64
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from . import events
 from ._commands import Command, CommandKind
-from ._conversation import Conversation, ConversationItem
+from ._conversation import Conversation, ConversationItem, item_id_of
+from ._diff import ROOT, CreateItem, DeleteItem, diff
 from ._errors import LocalProtocolError
 from ._past import as_history
 from ._requests import Requests
-from ._session_events import ItemDeleted
+from ._session_events import ItemAdded, ItemDeleted
 from ._tray import Tray
 
-__all__ = ["Replay"]
+__all__ = ["Replay", "retold"]
+
+_MOST_OUTPUTS = 1024
 
 
 class Replay:
@@ -52,6 +55,10 @@ class Replay:
         self._requests = requests
         self._answer_timeout_s = answer_timeout_s
         self._outstanding: deque[Command] = deque()
+        # Items that are not said again, and what was before each.
+        self._gone: dict[str, str] = {}
+        # Outputs of calls that were not answered in time, by item id.
+        self._outputs: dict[str, events.FunctionCallOutput] = {}
         self.left_out: list[str] = []
         self.replayed = 0
 
@@ -64,35 +71,93 @@ class Replay:
                 self._leave_out(command.key)
         return not self._outstanding
 
+    def take_left_out(self) -> tuple[str, ...]:
+        """What could not be kept since the last call, over replays that were interrupted, too."""
+        left_out, self.left_out = tuple(self.left_out), []
+        return left_out
+
     def is_own(self, command: Command) -> bool:
         """Whether a command is one of this replay, which ends with the connection."""
         return command in self._outstanding
 
-    def begin(self, spoken: Mapping[str, bytes]) -> None:
-        """Lays everything down.
+    def keep_output(self, command: Command) -> None:
+        """A creation was not answered in time; where it was a call's one output, it is kept (T9).
+
+        Whoever made it was told, and cannot make it again. Where the connection turns out to be lost, it is
+        said on the next one; where it lives, the answer may yet come.
+        """
+        event = command.event
+        if isinstance(event, events.ConversationItemCreate) and isinstance(
+            event.item, events.FunctionCallOutput
+        ):
+            self._outputs[command.key] = event.item
+            while len(self._outputs) > _MOST_OUTPUTS:
+                del self._outputs[next(iter(self._outputs))]
+
+    def begin(
+        self,
+        spoken: Mapping[str, bytes],
+        *,
+        told: Sequence[events.Item] = (),
+        refused: Collection[str] = (),
+    ) -> None:
+        """Lays everything down that the new connection was not told before.
 
         Args:
             spoken: Wire audio of user messages whose transcript never came, by item id.
+            told: What the new connection has already.
+            refused: Ids of items that its server does not take.
         """
-        self.left_out = []
-        self.replayed = 0
+        self._gone.clear()
+        self.replayed = len(told)
+        self._put_outputs()
         self._outstanding.clear()
         calls: set[str] = set()
+        items: list[events.Item] = []
         for entry in self._conversation:
-            if (
-                deletion := self._tray.commands.find(CommandKind.DELETE_ITEM, entry.id)
-            ) is not None:
+            deletion = self._tray.commands.find(CommandKind.DELETE_ITEM, entry.id)
+            if deletion is not None:
                 self._drop(entry.id)
                 self._tray.acknowledge(deletion, entry.id)
                 continue
-            item = self._sayable(entry, spoken, calls)
-            if item is None or not self._say(item, entry.id):
+            item = None if entry.id in refused else self._sayable(entry, spoken, calls)
+            if item is None or not self._may_say(item):
                 self._leave_out(entry.id)
                 continue
             entry.item = item
+            entry.retold_ms = entry.heard_ms or entry.received_ms or entry.retold_ms
             entry.heard_ms = None
             entry.received_ms = 0.0
-        self._repeat_edits()
+            items.append(item)
+        for event in retold(told, items):
+            self._say(event)
+        self._repeat_edits(calls)
+
+    def _put_outputs(self) -> None:
+        """Takes the outputs that were kept into the mirror, each behind its call."""
+        places = {
+            entry.item.call_id: entry.id
+            for entry in self._conversation
+            if self._outputs and isinstance(entry.item, events.FunctionCall)
+        }
+        for item_id, item in self._outputs.items():
+            place = places.get(item.call_id)
+            if place is not None and item_id not in self._conversation:
+                self._conversation.put(item, place)
+                entry = self._conversation.get(item_id)
+                assert entry is not None
+                self._tray.session_events.append(ItemAdded(entry=entry, orphaned=False))
+        self._outputs.clear()
+
+    def items(self, spoken: Mapping[str, bytes]) -> list[events.Item]:
+        """The conversation as it could be said now; nothing is changed.
+
+        Args:
+            spoken: As for `begin`.
+        """
+        calls: set[str] = set()
+        sayable = (self._sayable(entry, spoken, calls) for entry in self._conversation)
+        return [item for item in sayable if item is not None]
 
     def _sayable(
         self, entry: ConversationItem, spoken: Mapping[str, bytes], calls: set[str]
@@ -119,33 +184,57 @@ class Replay:
             case _:
                 return None  # the service's own (MCP) or unknown: not a client's to say
 
-    def _say(self, item: events.Item, item_id: str) -> bool:
-        event_id = self._tray.ids("event")
-        event = events.ConversationItemCreate(item=item, event_id=event_id)
+    def _may_say(self, item: events.Item) -> bool:
         try:
-            self._tray.check(event)
+            self._tray.check(events.ConversationItemCreate(item=item))
         except LocalProtocolError:
             return False
-        command = Command(event_id, CommandKind.CREATE_ITEM, item_id)
-        self._tray.commands.add(command, beyond_limit=True)
-        self._lay_down(command, event)
-        self._outstanding.append(command)
-        self.replayed += 1
         return True
 
-    def _repeat_edits(self) -> None:
+    def _say(self, event: events.ConversationItemCreate | events.ConversationItemDelete) -> None:
+        event_id = self._tray.ids("event")
+        if isinstance(event, events.ConversationItemCreate):
+            command = Command(event_id, CommandKind.CREATE_ITEM, item_id_of(event.item))
+            self.replayed += 1
+        else:
+            command = Command(event_id, CommandKind.DELETE_ITEM, event.item_id)
+            self.replayed -= 1
+        self._tray.commands.add(command, beyond_limit=True)
+        self._lay_down(command, msgspec.structs.replace(event, event_id=event_id))
+        self._outstanding.append(command)
+
+    def _repeat_edits(self, calls: set[str]) -> None:
         """The creations that were never answered, tool outputs among them, keep their event ids."""
+        coming: set[str] = set()
         for command in self._tray.commands:
             event = command.event
             if isinstance(event, events.ConversationItemCreate) and command.deadline is None:
-                place = event.previous_item_id
-                if isinstance(place, str) and place != "root" and place not in self._conversation:
-                    event = msgspec.structs.replace(event, previous_item_id=UNSET)
-                self._lay_down(command, event)
+                match event.item:
+                    case events.FunctionCall(call_id=str(call_id)):
+                        calls.add(call_id)
+                    case events.FunctionCallOutput(call_id=call_id) if call_id not in calls:
+                        self._tray.refuse(command, _without_call(call_id))
+                        continue
+                    case _:
+                        pass
+                place = self._place_now(event.previous_item_id, coming)
+                self._lay_down(command, msgspec.structs.replace(event, previous_item_id=place))
+                coming.add(command.key)
             elif command.kind is CommandKind.DELETE_ITEM and command.deadline is None:
                 self._tray.acknowledge(command, command.key)  # what is not said again is gone
 
-    def _lay_down(self, command: Command, event: events.ConversationItemCreate) -> None:
+    def _place_now(self, place: str | UnsetType | None, coming: set[str]) -> str | UnsetType | None:
+        """Where an item is to go whose place may be gone: then behind what was before that."""
+        while isinstance(place, str) and place in self._gone and place not in coming:
+            place = self._gone[place]
+        known = not isinstance(place, str) or place == ROOT or place in self._conversation
+        return place if known or place in coming else UNSET
+
+    def _lay_down(
+        self,
+        command: Command,
+        event: events.ConversationItemCreate | events.ConversationItemDelete,
+    ) -> None:
         self._tray.commands.start_clock(command, self._tray.now + self._answer_timeout_s)
         self._tray.client_events.append(event)
 
@@ -154,8 +243,41 @@ class Replay:
         self._drop(item_id)
 
     def _drop(self, item_id: str) -> None:
-        if self._conversation.remove(item_id) is not None:
+        entry = self._conversation.remove(item_id)
+        if entry is not None:
+            self._gone[item_id] = ROOT if entry.before is None else entry.before.id
             self._tray.session_events.append(ItemDeleted(item_id=item_id))
+
+
+def retold(
+    told: Sequence[events.Item], items: Sequence[events.Item]
+) -> list[events.ConversationItemCreate | events.ConversationItemDelete]:
+    """The events that make one conversation of another, as independent of each other as can be.
+
+    An item at the end is only said to be at the end: where the one before it is refused, it is not.
+    """
+    edits = diff(told, items)
+    created = {item_id_of(edit.item) for edit in edits if isinstance(edit, CreateItem)}
+    at_end: set[str] = set()
+    for item in reversed(items):
+        if item_id_of(item) not in created:
+            break
+        at_end.add(item_id_of(item))
+    return [
+        events.ConversationItemDelete(item_id=edit.item_id)
+        if isinstance(edit, DeleteItem)
+        else events.ConversationItemCreate(
+            item=edit.item,
+            previous_item_id=UNSET if item_id_of(edit.item) in at_end else edit.previous_item_id,
+        )
+        for edit in edits
+    ]
+
+
+def _without_call(call_id: str) -> LocalProtocolError:
+    return LocalProtocolError(
+        f"call_id={call_id!r}: the call was cut off with its connection, so that its output has no place"
+    )
 
 
 def _says_something(part: events.Part) -> bool:

@@ -50,18 +50,24 @@ class Requests:
         self.arbiter = Arbiter()
         self.calls: dict[str, GeneratedCall] = {}
         self.hold = True
-        self._owed = False
+        self._owed: GenerationOrigin | None = None
+        # Interrupts, and the commands that have to be over for each.
+        self._interrupts: list[tuple[Command, list[Command]]] = []
 
     def answered_by(self, response: events.Response) -> PendingReply | None:
         """The request of ours that a new response answers, by the metadata that it echoes."""
         return self.arbiter.find(_request_of(response))
 
-    def is_unwanted(self, response: events.Response) -> bool:
-        """Whether a new response answers a request that is over, or whose caller gave up."""
-        reply = self.answered_by(response)
-        return _request_of(response) in self._over or (
-            reply is not None and reply.command.abandoned
-        )
+    def is_unwanted(self, response: events.Response, reply: PendingReply | None) -> bool:
+        """Whether a new response answers a request that is over, or whose caller gave up.
+
+        Args:
+            response: The response.
+            reply: The request that it answers, where that is not over.
+        """
+        if reply is not None:
+            return reply.command.abandoned
+        return _request_of(response) in self._over
 
     def request(
         self,
@@ -184,15 +190,59 @@ class Requests:
             )
         return call
 
-    def drop_unbegun(self) -> None:
-        """Drops the replies of the conversation that were asked for and have not begun (a barge-in)."""
+    def drop_unbegun(self) -> list[Command]:
+        """Drops the replies of the conversation that were asked for and have not begun (a barge-in).
+
+        Returns:
+            Those that the service may yet begin: they are cancelled as soon as it does.
+        """
+        self.arbiter.turn_owed = False
         error = GenerationFailed("interrupted before it began")
         for reply in [reply for reply in self.arbiter.waiting if reply.in_conversation]:
             self.on_over(reply.command)
             self._tray.refuse(reply.command, error)
-        for reply in self.arbiter.asked.values():
-            if reply.in_conversation:
-                reply.command.abandoned = True
+        asked = [reply.command for reply in self.arbiter.asked.values() if reply.in_conversation]
+        for command in asked:
+            command.abandoned = True
+        return asked
+
+    def when_over(self, commands: list[Command], value: Generation | None) -> Command:
+        """A command that is done when all of these are, however they end (G15).
+
+        Args:
+            commands: Cancels, and replies that are cancelled when they begin.
+            value: What it brings.
+        """
+        for running, others in self._interrupts:  # asked again in the meantime, it is the same one
+            if running.outcome is None and running.value is value and others == commands:
+                return running
+        command = Command(self._tray.ids("event"), CommandKind.INTERRUPT)
+        command.value = value
+        self._tray.commands.add(command, beyond_limit=True)
+        self._start_clock(command)
+        self._interrupts.append((command, commands))
+        return command
+
+    def end_interrupts(self) -> None:
+        """Ends the interrupts that have nothing left to wait for."""
+        if not self._interrupts:
+            return
+        waiting: list[tuple[Command, list[Command]]] = []
+        for command, others in self._interrupts:
+            if command.outcome is not None:  # it took too long
+                continue
+            if all(other.outcome is not None for other in others):
+                self._tray.acknowledge(command, command.value)
+            else:
+                waiting.append((command, others))
+        self._interrupts = waiting
+
+    def cancel_unwanted(self, reply: PendingReply | None, generation: Generation) -> None:
+        """Cancels a response that began although nobody wants it any more."""
+        cancel = self.cancel(generation)
+        for _, others in self._interrupts:
+            if reply is not None and reply.command in others and cancel is not None:
+                others.append(cancel)
 
     def follow_up(self, generation: Generation) -> None:
         """Asks for the one response that uses the outputs, once every call has its own (T6).
@@ -215,19 +265,21 @@ class Requests:
             )
 
     def ask_what_is_owed(self) -> None:
-        """After a reconnect: asks again for the reply that tool outputs were to lead to."""
-        if self._owed:
-            self._owed = False
+        """After a reconnect: asks for the reply that nobody called for and that was lost unbegun.
+
+        It is the one that tool outputs were to lead to, or that the server was to make of a turn: the new
+        server has the turn as a message, of which it makes no reply by itself.
+        """
+        if self._owed is not None:
+            origin, self._owed = self._owed, None
             self.request(
-                events.ResponseParams(),
-                origin=GenerationOrigin.TOOL_OUTPUTS,
-                wait_if_busy=True,
-                beyond_limit=True,
+                events.ResponseParams(), origin=origin, wait_if_busy=True, beyond_limit=True
             )
 
-    def on_conflict(self, command: Command, error: RealtimeError) -> None:
+    def on_conflict(self, command: Command, error: RealtimeError, *, sure: bool) -> None:
         """Our `response.create` met an active response: it waits, or fails if its caller said so."""
-        if self.arbiter.conflict(command.event_id, self._tray.now) is not None or command.abandoned:
+        refused = self.arbiter.conflict(command.event_id, self._tray.now, sure=sure)
+        if refused is not None or command.abandoned:
             self.on_over(command)
             self._tray.refuse(command, error)
         elif self.arbiter.retry_at is None:
@@ -248,6 +300,19 @@ class Requests:
         self.arbiter.forget(command.event_id)
         remember(self._over, command.event_id)
 
+    def on_expired(self, command: Command) -> None:
+        """Our `response.create` was not answered in time.
+
+        Where nobody called for it, nobody has given it up: a late answer is welcome, and a connection that
+        is lost without one leaves it owed.
+        """
+        reply = self.arbiter.find(command.event_id)
+        if reply is None or reply.origin is GenerationOrigin.CALLER:
+            self.on_over(command)
+            return
+        self.arbiter.forget(command.event_id)
+        self.arbiter.turn_owed = reply.in_conversation
+
     def lose_all(self, *, keep_calls: bool) -> None:
         """The connection is gone, and with it every request.
 
@@ -255,11 +320,18 @@ class Requests:
             keep_calls: Whether calls may still be answered, on a connection that replays them.
         """
         replies = [*self.arbiter.waiting, *self.arbiter.asked.values()]
-        # It may be owed since the connection before, which was lost in the same way.
-        self._owed = keep_calls and (
-            self._owed or any(reply.origin is GenerationOrigin.TOOL_OUTPUTS for reply in replies)
-        )
+        origins = {reply.origin for reply in replies} - {GenerationOrigin.CALLER}
+        if self.arbiter.turn_owed:
+            origins.add(GenerationOrigin.SERVER)
+        if not keep_calls:
+            self._owed = None
+        elif origins and self._owed is None:  # else owed since the connection before
+            self._owed = origins.pop()
         self.arbiter.reset()
+        for command, _ in self._interrupts:
+            if command.outcome is None:  # what it waits for is gone
+                self._tray.acknowledge(command, command.value)
+        self._interrupts.clear()
         if not keep_calls:
             self.calls.clear()
 

@@ -14,14 +14,13 @@ from msgspec import Struct
 from ._errors import (
     CommandRefused,
     CommandTimeout,
-    ConfigurationError,
     ConnectionClosed,
     FrameError,
     HandshakeRejected,
     RealtimeError,
 )
 
-__all__ = ["Retries", "RetryPolicy", "worth_a_retry"]
+__all__ = ["Retries", "RetryPolicy", "is_final_close", "worth_a_retry"]
 
 # HTTP statuses that may be another on the next try (RFC 9110, section 15; 425 is RFC 8470).
 _PASSING_STATUSES = frozenset({408, 425, 429})
@@ -66,17 +65,20 @@ def worth_a_retry(error: BaseException | None) -> bool:
         case HandshakeRejected(status=status):
             return status >= 500 or status in _PASSING_STATUSES
         case ConnectionClosed(code=code):
-            return code not in _FINAL_CLOSE_CODES
+            return not is_final_close(code)
         case CommandRefused(code=code, error_type=error_type):
             return code in _PASSING_CODES or error_type in _PASSING_CODES
-        case ConfigurationError():
-            return False
         case CommandTimeout() | FrameError():
             return True
         case RealtimeError(passing=passing):
             return passing
         case _:
             return False
+
+
+def is_final_close(code: int) -> bool:
+    """Whether a close code says that another connection would end the same."""
+    return code in _FINAL_CLOSE_CODES
 
 
 class Retries:
@@ -105,6 +107,20 @@ class Retries:
         self._connects.append(now)
         self._ready_at = None
 
+    def may_connect(self, now: float) -> bool:
+        """Whether the bound on connects leaves room for one beside the connection that stands."""
+        full = len(self._connects) == self._policy.max_connects
+        return not full or now >= self._connects[0] + self._policy.window_s
+
+    def began_beside(self, now: float) -> None:
+        """A connect begins beside a connection that stands."""
+        self._connects.append(now)
+
+    def replaced(self, now: float) -> None:
+        """A connection that was made ready beside this one has taken over from it."""
+        self._note_health(now)
+        self._ready_at = now
+
     def ready(self, now: float) -> None:
         """The connection is up, configured and replayed."""
         self._ready_at = now
@@ -120,10 +136,8 @@ class Retries:
             Seconds to wait before the next connect, or None: it is given up.
         """
         policy = self._policy
-        was_ready, self._ready_at = self._ready_at, None
-        if was_ready is not None and now - was_ready >= policy.healthy_after_s:
-            self._failures = 0
-            self._lost_at = None
+        self._note_health(now)
+        self._ready_at = None
         if self._lost_at is None:
             self._lost_at = now
         delay = min(policy.first_delay_s * policy.multiplier**self._failures, policy.max_delay_s)
@@ -136,3 +150,8 @@ class Retries:
         if now + delay - self._lost_at > policy.give_up_after_s:
             return None
         return delay
+
+    def _note_health(self, now: float) -> None:
+        if self._ready_at is not None and now - self._ready_at >= self._policy.healthy_after_s:
+            self._failures = 0
+            self._lost_at = None

@@ -76,7 +76,7 @@ class ServiceErrors:
             self._commands.forget_late(error.event_id or "")
             self._on_unclaimed_error(details, error)
         elif is_conflict(command.kind, code):
-            self._requests.on_conflict(command, error)
+            self._requests.on_conflict(command, error, sure=bool(error.event_id))
         elif is_benign(command.kind, code):
             if command.kind is CommandKind.CANCEL:
                 self._responses.end_unknown(command.key)
@@ -89,7 +89,10 @@ class ServiceErrors:
 
     def _on_unclaimed_error(self, details: events.ErrorDetails, error: CommandRefused) -> None:
         """An error that ends no command of ours: told, and where they do not end, the session does (X4)."""
-        scope = ErrorScope.BENIGN if is_benign(None, error.code or "") else ErrorScope.COMMAND
+        code = error.code or ""
+        # The server's own turn detection collides, too, where it does not interrupt.
+        collision = error.event_id is None and is_conflict(CommandKind.REPLY, code)
+        scope = ErrorScope.BENIGN if collision or is_benign(None, code) else ErrorScope.COMMAND
         if scope is ErrorScope.COMMAND:
             now, recent = self._tray.now, self._unclaimed
             recent.append(now)
@@ -107,8 +110,12 @@ class ServiceErrors:
         if kind is CommandKind.REPLY and is_conflict(kind, error.code or ""):
             asking = self._requests.arbiter.asking  # nothing else can collide
             return None if asking is None else asking.command
-        # What has no deadline waits here and was not sent.
-        asked = [command for command in self._commands if command.deadline is not None]
+        # What has no deadline waits here and was not sent, and an interrupt is no event of its own.
+        asked = [
+            command
+            for command in self._commands
+            if command.deadline is not None and command.kind is not CommandKind.INTERRUPT
+        ]
         if kind is not None:
             return next((command for command in asked if command.kind is kind), None)
         if len(asked) == 1 and error.error_type != "server_error":

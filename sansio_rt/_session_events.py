@@ -17,13 +17,14 @@ from ._commands import Command
 from ._conversation import ConversationItem
 from ._errors import RealtimeError, SchemaError
 from ._generations import GeneratedCall, GeneratedMessage, Generation
-from ._metrics import TranscriptionMetrics
+from ._metrics import GenerationMetrics, TranscriptionMetrics
 
 __all__ = [
     "AudioDelta",
     "CallReady",
     "CommandEnded",
     "ConnectionLost",
+    "ConnectionReplaced",
     "ErrorScope",
     "GenerationEnded",
     "GenerationStarted",
@@ -43,6 +44,8 @@ __all__ = [
     "RateLimitsReported",
     "RawClientEvent",
     "RawServerEvent",
+    "ResponseDiscarded",
+    "RotationDue",
     "ServerErrorReported",
     "SessionClosed",
     "SessionConfigured",
@@ -62,6 +65,8 @@ class SessionReady(Struct, frozen=True, kw_only=True):
 
     session: events.RealtimeSession | None
     """The effective configuration as the server echoed it."""
+    handshake_s: float
+    """From `connect` to the accepted WebSocket handshake, in seconds."""
     connect_s: float
     """From `connect` to here, in seconds."""
 
@@ -79,8 +84,32 @@ class ConnectionLost(Struct, frozen=True, kw_only=True):
     """Whether we wanted it: a rotation, or `restart`."""
 
 
+class RotationDue(Struct, frozen=True, kw_only=True):
+    """The connection is to be replaced while it still serves: dial, then `ClientProtocol.begin_rotation`.
+
+    A caller that ignores this goes on with its connection until the server, or a `restart`, ends it; then
+    that is lost and replaced like any other.
+    """
+
+    reason: str
+    deadline: float
+    """From here on the next connection takes over at any moment, not only at a quiet one."""
+
+
+class ConnectionReplaced(Struct, frozen=True, kw_only=True):
+    """The next connection has taken over: `ClientProtocol.link` is its link. `SessionResumed` follows.
+
+    The old link has its close frame to send; close its stream when it is `finished`, or after
+    `Timing.close_timeout_s`.
+    """
+
+    reason: str
+    error: RealtimeError | None
+    """What ended the old connection before a quiet moment came; None: it still served."""
+
+
 class SessionResumed(Struct, frozen=True, kw_only=True):
-    """A lost connection was replaced, and the server has the conversation again."""
+    """A connection was replaced, and the server has the conversation again."""
 
     away_s: float
     """How long it was away, in seconds."""
@@ -90,6 +119,12 @@ class SessionResumed(Struct, frozen=True, kw_only=True):
     """Ids of items that could not be kept: the service's own, or without any words."""
     audio_lost_ms: float
     """The caller's audio that was too old to be kept, in milliseconds."""
+    planned: bool = False
+    """Whether the next connection stood ready before the old one went."""
+    handshake_s: float | None = None
+    """From `connect` to the accepted WebSocket handshake, in seconds; None where it was planned."""
+    connect_s: float | None = None
+    """From `connect` to here, in seconds; None where it was planned."""
 
 
 class SessionConfigured(Struct, frozen=True, kw_only=True):
@@ -248,6 +283,15 @@ class GenerationEnded(Struct, frozen=True):
     generation: Generation
 
 
+class ResponseDiscarded(Struct, frozen=True, kw_only=True):
+    """A response that nobody was to hear ended, and took tokens all the same.
+
+    Its caller had given up before it began, or it was text where audio was asked for (and was asked again).
+    """
+
+    metrics: GenerationMetrics
+
+
 class ItemAdded(Struct, frozen=True, kw_only=True):
     """An item was added to the conversation."""
 
@@ -336,6 +380,8 @@ class RawClientEvent(Struct, frozen=True):
 SessionEvent = (
     SessionReady
     | ConnectionLost
+    | RotationDue
+    | ConnectionReplaced
     | SessionResumed
     | SessionConfigured
     | SessionClosed
@@ -354,6 +400,7 @@ SessionEvent = (
     | MessageEnded
     | CallReady
     | GenerationEnded
+    | ResponseDiscarded
     | ItemAdded
     | ItemDone
     | ItemDeleted

@@ -5,36 +5,33 @@
 `sansio_rt`'s; everything that waits is here.
 """
 
-from ._approval import ApprovalRequest as ApprovalRequest
-from ._approval import ApprovalState as ApprovalState
-from ._connect import endpoint as endpoint
-from ._connect import open_session as open_session
-from ._dial import Dialer as Dialer
-from ._dial import TcpDialer as TcpDialer
-from ._errors import ConnectTimeout as ConnectTimeout
-from ._errors import TransportError as TransportError
-from ._generation import FunctionCall as FunctionCall
-from ._generation import Generation as Generation
-from ._generation import Message as Message
-from ._generation import Outcome as Outcome
-from ._generation import Part as Part
-from ._hooks import ErrorReport as ErrorReport
-from ._hooks import LoggingHook as LoggingHook
-from ._hooks import SessionHook as SessionHook
-from ._playback import HeardMessage as HeardMessage
-from ._playback import MessageFate as MessageFate
-from ._playback import Playback as Playback
-from ._playback import PlaybackEnd as PlaybackEnd
-from ._playback import PlaybackOutcome as PlaybackOutcome
-from ._session import Session as Session
-from ._session import SessionMetrics as SessionMetrics
-from ._session import Subscription as Subscription
-from ._sinks import BufferedSink as BufferedSink
-from ._sinks import ClockSink as ClockSink
-from ._sinks import Sink as Sink
-from ._sinks import SoundCardError as SoundCardError
-from ._sinks import SoundCardSink as SoundCardSink
-from ._sinks import WavSink as WavSink
-from ._streams import Stream as Stream
-from ._toolbox import ToolSettings as ToolSettings
-from .emulator import serve_emulator as serve_emulator
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ._names import *  # noqa: F403
+else:
+
+    def __getattr__(name: str) -> object:
+        """Loads the public names when the first of them is asked for.
+
+        That takes a quarter of a second, and the command line, which is a part of this package, has to
+        be in charge of Ctrl-C before.
+        """
+        if name.startswith("_"):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from . import _names
+
+        found = {public: getattr(_names, public) for public in _names.__all__}
+        globals().update(found)
+        try:
+            return globals()[name]  # a name, or a module that was loaded with them
+        except KeyError:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+
+    def __dir__() -> list[str]:
+        """The public names, whether they are loaded or not."""
+        from . import _names
+
+        return sorted({*globals(), *_names.__all__})

@@ -8,7 +8,7 @@ import ssl
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import trio
 
@@ -17,22 +17,24 @@ from sansio_rt import (
     ConfigurationError,
     Endpoint,
     Limits,
+    Link,
     RealtimeError,
     RetryPolicy,
     SequentialIds,
     SessionConfig,
     Timing,
 )
-from sansio_rt._secrets import HiddenText, hide_frames
+from sansio_rt._secrets import HiddenText, Secret, hide_frames
 
+from ._connections import Begin
 from ._dial import Dialer, ProxySetting, TcpDialer, resolve_key
-from ._errors import ConnectTimeout
+from ._errors import ConnectTimeout, KeyUnavailable
 from ._groups import plain_error
 from ._hooks import Hooks, SessionHook
 from ._session import Session
 from ._toolbox import ToolSettings
 
-__all__ = ["endpoint", "open_session"]
+__all__ = ["azure_endpoint", "endpoint", "open_session"]
 
 
 @hide_frames(ConfigurationError)
@@ -49,7 +51,24 @@ def endpoint(model: str | None = None, **settings: Any) -> Endpoint:
     return Endpoint.openai(model, env=os.environ, **settings)
 
 
+@hide_frames(ConfigurationError)
+def azure_endpoint(deployment: str | None = None, **settings: Any) -> Endpoint:
+    """The endpoint of an Azure OpenAI resource, with what is not given from the environment.
+
+    Args:
+        deployment: Name of the deployment.
+        settings: The other arguments of `Endpoint.azure`. The environment has `AZURE_OPENAI_ENDPOINT`
+            (the resource), `AZURE_OPENAI_API_KEY` or `AZURE_OPENAI_AD_TOKEN`, and `OPENAI_API_VERSION`.
+
+    Raises:
+        ConfigurationError: Something is missing, given twice or not usable; it is named.
+    """
+    return Endpoint.azure(deployment, env=os.environ, **settings)
+
+
 DEFAULT_RETRY = RetryPolicy()
+
+L = TypeVar("L", bound=Link | None)
 
 
 @asynccontextmanager
@@ -118,9 +137,10 @@ async def open_session(
     session_error: RealtimeError | None = None
     try:
         async with trio.open_nursery() as nursery:
-            session = Session(protocol, nursery, told, tool_settings)
+            dial = partial(_dial, protocol, dialer)
+            session = Session(protocol, nursery, dial, told, tool_settings)
             try:
-                session._start(partial(_open_stream, protocol, dialer))  # pyright: ignore[reportPrivateUsage]
+                session._start()  # pyright: ignore[reportPrivateUsage]
                 await session._wait_ready()  # pyright: ignore[reportPrivateUsage]
                 try:
                     yield session
@@ -150,19 +170,27 @@ def _dialer(
     return dialer
 
 
-async def _open_stream(protocol: ClientProtocol, dialer: Dialer) -> trio.abc.Stream:
-    """The byte stream, with the protocol's connection begun on it."""
+async def _dial(
+    protocol: ClientProtocol, dialer: Dialer, begin: Begin[L]
+) -> tuple[trio.abc.Stream, L]:
+    """A byte stream, and the protocol's connection that is begun on it."""
     timeout_s = protocol.timing.connect_timeout_s
     started = trio.current_time()
+    has_key = False
     with trio.move_on_after(timeout_s):
-        api_key = await resolve_key(protocol.endpoint)
+        api_key = await _key(protocol)
+        has_key = True
         stream = await dialer.dial(protocol.endpoint)
         try:
-            protocol.connect(started, api_key=api_key)
+            link = begin(started, api_key)
         except BaseException:
             await trio.aclose_forcefully(stream)
             raise
-        return stream
+        return stream, link
+    if not has_key:
+        raise ConnectTimeout(
+            f"the key function gave no key within {timeout_s:g} s (Timing.connect_timeout_s)"
+        )
     address = f"{protocol.endpoint.host}:{protocol.endpoint.port}"
     proxy = dialer.proxy_for(protocol.endpoint) if isinstance(dialer, TcpDialer) else None
     way = "" if proxy is None else f" through the proxy {proxy.url}"
@@ -170,3 +198,21 @@ async def _open_stream(protocol: ClientProtocol, dialer: Dialer) -> trio.abc.Str
         f"no connection to {address}{way} within {timeout_s:g} s (Timing.connect_timeout_s); check the URL "
         "and the network"
     )
+
+
+async def _key(protocol: ClientProtocol) -> Secret | None:
+    """The key for one connection, where the endpoint has a function for it.
+
+    What the function raises comes out as it is for a first connection. Later it is a try that failed, as if
+    the network had: the place where keys come from may be away for the same reason.
+    """
+    try:
+        return await resolve_key(protocol.endpoint)
+    except RealtimeError:
+        raise
+    except Exception as error:
+        if protocol.session is None and not protocol.reconnecting:
+            raise
+        raise KeyUnavailable(
+            f"the key function failed: {type(error).__name__}; the cause says why"
+        ) from error

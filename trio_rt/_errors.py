@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sansio_rt import RealtimeError
 
-__all__ = ["ConnectTimeout", "TransportError"]
+__all__ = ["ConnectTimeout", "KeyUnavailable", "TransportError"]
 
 
 class TransportError(RealtimeError):
@@ -18,3 +18,12 @@ class TransportError(RealtimeError):
 
 class ConnectTimeout(TransportError):
     """The connection was not up in time (`Timing.connect_timeout_s`)."""
+
+
+class KeyUnavailable(RealtimeError):
+    """The endpoint's key function failed while a lost connection was being replaced; it is asked again.
+
+    What the function raised is the cause. Let it raise `ConfigurationError` to end the session at once.
+    """
+
+    passing = True

@@ -243,6 +243,11 @@ class Generation:
         """Cancels it and waits until it is done; nothing happens where it is done already."""
         await self._session.interrupt(self.id)
 
+    @property
+    def held_bytes(self) -> int:
+        """About what is held until somebody opens one of its views; nothing afterwards."""
+        return 0 if self._backlog is None else self._backlog_bytes
+
     # --- the session's side -----------------------------------------------------------------
 
     def _deliver(self, part: Part) -> None:

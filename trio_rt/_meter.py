@@ -14,7 +14,6 @@ from sansio_rt import (
     ClientProtocol,
     CommandEnded,
     CommandRefused,
-    ConnectionState,
     ErrorScope,
     GenerationEnded,
     GenerationMetrics,
@@ -23,9 +22,11 @@ from sansio_rt import (
     RawClientEvent,
     RawServerEvent,
     RealtimeError,
+    ResponseDiscarded,
     ServerErrorReported,
     SessionClosed,
     SessionReady,
+    SessionResumed,
     StrayEvent,
 )
 from sansio_rt._metrics import ConnectionMetrics, TranscriptionMetrics, TurnMetrics, elapsed_s
@@ -45,11 +46,12 @@ class SessionMetrics(Struct, frozen=True, kw_only=True):
     """What was measured so far. Of each kind of record the newest 256 are kept, oldest first."""
 
     connect_s: float | None
-    """From dialling to an accepted configuration, in seconds."""
+    """From dialling the newest connection to its accepted configuration, in seconds."""
     connection: ConnectionMetrics | None
-    """The stages of that."""
+    """The stages of that; for one that replaced another up to the end of the replay."""
     generations: tuple[GenerationMetrics, ...]
-    """Of the generations that ended."""
+    """Of the generations that ended, and of the responses that ended unheard: a reply whose caller gave
+    up, a text where audio was asked for. They took tokens, too."""
     transcriptions: tuple[TranscriptionMetrics, ...]
     """Of what the user said."""
     turns: tuple[TurnMetrics, ...]
@@ -71,7 +73,6 @@ class Meter:
         handlers: What is done for which kind of event, after the session has handled it.
         logs_events: Whether raw events are wanted for the log `trio_rt.events`, as its level was when the
             session began.
-        handshaking: Whether `note_progress` is to be called after each read.
     """
 
     def __init__(self, protocol: ClientProtocol, hooks: Hooks) -> None:
@@ -84,14 +85,14 @@ class Meter:
         self._connection: ConnectionMetrics | None = None
         self._stray_events = 0
         self._dialled_at: float | None = None
-        self._handshake_at: float | None = None
-        self.handshaking = False
         self.logs_events = _event_log.isEnabledFor(logging.DEBUG)
         handlers: dict[type, Callable[[Any], None]] = {
             **dict.fromkeys(self._clock.handlers, self._measure_turn),
             GenerationEnded: self._on_generation_ended,
+            ResponseDiscarded: self._on_discarded,
             InputTranscriptCompleted: self._on_transcript,
-            SessionReady: self._on_ready,
+            SessionReady: self._on_connected,
+            SessionResumed: self._on_connected,
             SessionClosed: self._on_closed,
             StrayEvent: self._on_stray,
         }
@@ -120,14 +121,6 @@ class Meter:
     def dialled(self, now: float) -> None:
         """The byte stream of a new connection is open."""
         self._dialled_at = now
-        self._handshake_at = None
-        self.handshaking = True
-
-    def note_progress(self) -> None:
-        """Looks whether the WebSocket handshake is done."""
-        if self._protocol.state is not ConnectionState.CONNECTING:
-            self._handshake_at = trio.current_time()
-            self.handshaking = False
 
     def expect_playback(self) -> None:
         """Somebody will report what is played: turns with audio wait for it."""
@@ -152,18 +145,23 @@ class Meter:
         self._keep(self._generations, event.generation.metrics)
         self._measure_turn(event)
 
+    def _on_discarded(self, event: ResponseDiscarded) -> None:
+        self._keep(self._generations, event.metrics)
+
     def _on_transcript(self, event: InputTranscriptCompleted) -> None:
         self._keep(self._transcriptions, event.metrics)
         self._measure_turn(event)
 
-    def _on_ready(self, event: SessionReady) -> None:
+    def _on_connected(self, event: SessionReady | SessionResumed) -> None:
+        if event.connect_s is None:  # made beside one that served: nobody waited for it
+            return
         started_at = trio.current_time() - event.connect_s
         if self._dialled_at is not None:  # later than the start, whatever the rounding says
             started_at = min(started_at, self._dialled_at)
         self._connection = ConnectionMetrics(
             started_at=started_at,
             dialled_s=elapsed_s(started_at, self._dialled_at),
-            handshake_s=elapsed_s(started_at, self._handshake_at),
+            handshake_s=event.handshake_s,
             configured_s=event.connect_s,
         )
         self._hooks.tell(self._connection)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 import trio
 
-from sansio_rt import ClientProtocol
+from sansio_rt import ClientProtocol, Link
 
 from ._errors import TransportError
 
@@ -19,36 +20,47 @@ LAST_WORDS_S = 1.0
 
 
 class Pump:
-    """Carries bytes between one stream and a protocol object.
+    """Carries bytes between one stream and one connection of a protocol object.
 
     The application never calls the stream: it changes the protocol's state and kicks the pump.
 
     Args:
-        stream: The connection; closed when the pump ends.
-        protocol: What it carries.
+        stream: The byte stream; closed when the pump ends.
+        link: The connection that it carries.
         dispatch: Takes the protocol's events out and hands them on; called after each read.
 
     Attributes:
+        link: See above.
         broken: Why the stream failed, or None.
+        ended: Set when the stream is closed and the protocol knows.
     """
 
-    def __init__(
-        self, stream: trio.abc.Stream, protocol: ClientProtocol, dispatch: Callable[[], None]
-    ) -> None:
+    def __init__(self, stream: trio.abc.Stream, link: Link, dispatch: Callable[[], None]) -> None:
         self.broken: TransportError | None = None
+        self.ended = trio.Event()
         self._stream = stream
-        self._protocol = protocol
+        self.link: Final = link
         self._dispatch = dispatch
         self._scope = trio.CancelScope()
         self._writable = trio.lowlevel.ParkingLot()
         self._room = trio.lowlevel.ParkingLot()
         self._sending = False
         self._stopped = False
+        self._retired = False
 
     def kick(self) -> None:
-        """Bytes may have been queued: wakes the writer."""
-        if self._writable and self._protocol.pending_bytes:
+        """Bytes may have been queued: wakes the writer. One whose connection is over ends."""
+        if self._writable and self.link.pending_bytes:
             self._writable.unpark()
+        elif self.link.finished and not self._sending:
+            self.stop()
+
+    def retire(self, patience_s: float) -> None:
+        """Another connection serves: says goodbye, and ends when the peer has, or after a while."""
+        self._retired = True
+        self._scope.deadline = trio.current_time() + patience_s
+        self._room.unpark_all()
+        self.kick()
 
     def stop(self) -> None:
         """Ends the pump, whatever it waits for. Nobody waits for room any more."""
@@ -56,15 +68,14 @@ class Pump:
         self._scope.cancel()
         self._room.unpark_all()
 
-    async def wait_for_room(self) -> None:
-        """Waits until the socket has taken what was queued."""
-        limit = self._protocol.limits.max_output_bytes
-        while not self._stopped and self._protocol.pending_bytes > limit:
+    async def wait_for_room(self, limit_bytes: int) -> None:
+        """Waits until the socket has taken what was queued, or another connection takes it."""
+        while not (self._stopped or self._retired) and self.link.pending_bytes > limit_bytes:
             await self._room.park()
 
     async def drain(self) -> None:
         """Waits until everything that is queued was sent, or cannot be."""
-        while not self._stopped and (self._sending or self._protocol.pending_bytes):
+        while not self._stopped and (self._sending or self.link.pending_bytes):
             await self._room.park()
 
     async def run(self) -> None:
@@ -80,15 +91,16 @@ class Pump:
             self._room.unpark_all()
             with trio.move_on_after(LAST_WORDS_S, shield=True):
                 await trio.aclose_forcefully(self._stream)
-        self._protocol.receive_eof(trio.current_time())
+        self.link.receive_eof(trio.current_time())
+        self.ended.set()
         self._dispatch()
 
     async def _read(self) -> None:
         """Reads until the stream ends. Never waits for a consumer."""
-        protocol, stream = self._protocol, self._stream
+        link, stream = self.link, self._stream
         try:
             while data := await stream.receive_some(READ_BYTES):
-                protocol.receive_data(data, trio.current_time())
+                link.receive_data(data, trio.current_time())
                 self._dispatch()
                 self.kick()
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
@@ -96,10 +108,10 @@ class Pump:
 
     async def _write(self) -> None:
         """Sends what is queued, in one piece each time."""
-        protocol, stream = self._protocol, self._stream
+        link, stream = self.link, self._stream
         try:
             while True:
-                data = protocol.data_to_send()
+                data = link.data_to_send()
                 if data:
                     self._sending = True
                     await stream.send_all(data)

@@ -34,7 +34,6 @@ _log = logging.getLogger("trio_rt")
 T = TypeVar("T")
 
 _SUBSCRIPTION_LIMIT = 4096
-_MOST_UNREAD_GENERATIONS = 64
 
 
 @final
@@ -123,6 +122,35 @@ class Session(SessionCore):
         """
         self._meter.played(response_id, trio.current_time() if played_at is None else played_at)
 
+    # --- the connection ---------------------------------------------------------------------
+
+    async def restart(self, reason: str, *, patience_s: float | None = None) -> None:
+        """Replaces the connection, keeps the conversation, and returns when the next one serves.
+
+        The next connection is made ready first, and takes over at a moment at which nothing is under way.
+
+        Args:
+            reason: Why, for the log and `ConnectionReplaced`.
+            patience_s: How long such a moment is waited for; at its end the old connection goes, and what
+                runs on it is lost. None: `Timing.rotation_patience_s`.
+
+        Raises:
+            LocalProtocolError: The session has no retry policy, or the patience is negative.
+            RealtimeError: The session ended instead.
+
+        Cancelled, it leaves the replacement on its way.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        replaced_already = self._protocol.reconnecting
+        await self._connected()
+        if replaced_already:
+            return
+        self._tell_time()
+        self._protocol.restart(reason, patience_s=patience_s)
+        self._settle()
+        await self._resumed.park()
+        await self._connected()
+
     # --- the caller's audio -----------------------------------------------------------------
 
     async def push_audio(
@@ -143,15 +171,14 @@ class Session(SessionCore):
         """
         await trio.lowlevel.checkpoint()
         protocol = self._protocol
-        if self._pump is not None and protocol.pending_bytes > protocol.limits.max_output_bytes:
-            await self._pump.wait_for_room()
+        if protocol.pending_bytes > protocol.limits.max_output_bytes:
+            await self._connections.wait_for_room()
         closing = protocol.state is ConnectionState.CLOSING and not protocol.reconnecting
         if closing or self._closed.is_set():
             await self._connected()
         protocol.tell_time(trio.current_time())
         protocol.push_audio(audio, rate=rate, channels=channels)
-        if self._pump is not None:
-            self._pump.kick()
+        self._connections.kick()
 
     async def commit_audio(self) -> str | None:
         """Makes a user message of the audio sent so far and waits for it.
@@ -238,6 +265,8 @@ class Session(SessionCore):
                 nothing was added since.
 
         Raises:
+            LocalProtocolError: Two items have one id, an item cannot be sent, or there are more edits than
+                `Limits.max_pending_commands` has room for. Nothing was sent.
             CommandTimeout: Some edits were not acknowledged in time; `missing` names the items.
             CommandRefused: The service refused the one edit that failed; the others were made.
             EditsFailed: Several edits failed.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import trio
@@ -20,6 +20,7 @@ from sansio_rt import (
     CommandKind,
     ConnectionClosed,
     ConnectionLost,
+    ConnectionReplaced,
     ConnectionState,
     ConversationItem,
     ErrorScope,
@@ -44,10 +45,11 @@ from sansio_rt import (
 )
 
 from ._approval import ApprovalRequest, Approvals
+from ._connections import Connections, Dial
 from ._generation import Generation
 from ._hooks import Hooks
 from ._meter import Meter
-from ._pump import Clock, Pump
+from ._pump import Clock
 from ._sparing import SparingLog
 from ._streams import Stream
 from ._toolbox import Toolbox, ToolSettings
@@ -76,15 +78,15 @@ class SessionCore:
         self,
         protocol: ClientProtocol,
         nursery: trio.Nursery,
+        dial: Dial,
         hooks: Hooks | None = None,
         tool_settings: ToolSettings | None = None,
     ) -> None:
         self.generations: Final[Stream[Generation]] = Stream(1 << 20, name="generations")
         self._protocol = protocol
         self._nursery = nursery
-        self._pump: Pump | None = None
-        # The pump outlives a cancelled application by the time that a proper close takes.
-        self._pump_scope = trio.CancelScope(shield=True)
+        # The connection outlives a cancelled application by the time that a proper close takes.
+        self._connection_scope = trio.CancelScope(shield=True)
         settings = tool_settings or ToolSettings()
         approvals = Approvals(nursery, self.create_item, timeout_s=settings.approval_timeout_s)
         self.approvals: Final[Stream[ApprovalRequest]] = approvals.stream
@@ -96,10 +98,12 @@ class SessionCore:
         self._editing = trio.Lock()
         self._edits: list[Command] = []
         self._clock = Clock(protocol, self._settle)
-        self._reconnect_at = -math.inf
         self._resumed = trio.lowlevel.ParkingLot()
         self._subscribers: dict[type, list[Stream[Any]]] = {}
         self._meter = Meter(protocol, hooks or Hooks(()))
+        self._connections = Connections(
+            protocol, dial, time.time, settle=self._settle, dialled=self._meter.dialled
+        )
         self._ready = trio.Event()
         self._closed = trio.Event()
         self._log = SparingLog(_log)
@@ -117,13 +121,14 @@ class SessionCore:
             CommandEnded: self._on_command_ended,
             SessionReady: self._on_ready,
             ConnectionLost: self._on_connection_lost,
+            ConnectionReplaced: self._on_replaced,
             SessionResumed: self._on_resumed,
             SessionClosed: self._on_closed,
             ServerErrorReported: self._on_server_error,
             MessageBroken: self._on_broken,
             StrayEvent: self._on_stray,
         }
-        for others in (self._toolbox.handlers, self._meter.handlers):
+        for others in (self._toolbox.handlers, self._meter.handlers, self._connections.handlers):
             for kind, other in others.items():
                 handle = handlers.get(kind)
                 handlers[kind] = other if handle is None else _both(handle, other)
@@ -168,39 +173,20 @@ class SessionCore:
 
     # --- for open_session -------------------------------------------------------------------
 
-    def _start(self, open_stream: Callable[[], Awaitable[trio.abc.Stream]]) -> None:
-        self._nursery.start_soon(self._run, open_stream, name="trio_rt connection")
+    def _start(self) -> None:
+        self._nursery.start_soon(self._run, name="trio_rt connection")
 
-    async def _run(self, open_stream: Callable[[], Awaitable[trio.abc.Stream]]) -> None:
-        """Carries one connection after the other, until the session is over."""
+    async def _run(self) -> None:
+        """Carries connections and watches the clock, until the session is over."""
         try:
-            with self._pump_scope:
+            with self._connection_scope:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._clock.run, name="trio_rt clock")
-                    while (stream := await self._next_stream(open_stream)) is not None:
-                        self._meter.dialled(trio.current_time())
-                        self._pump = Pump(stream, self._protocol, self._settle)
-                        self._settle()
-                        await self._pump.run()
+                    await self._connections.run()
                     nursery.cancel_scope.cancel()
         except Exception:
             self._aborted = True
             raise
-
-    async def _next_stream(
-        self, open_stream: Callable[[], Awaitable[trio.abc.Stream]]
-    ) -> trio.abc.Stream | None:
-        """The next connection's stream, when the protocol says so; None when there is to be none."""
-        while not self._closed.is_set():
-            with trio.move_on_at(self._reconnect_at):
-                await self._closed.wait()
-                break
-            try:
-                return await open_stream()
-            except RealtimeError as error:
-                self._protocol.connect_failed(error, trio.current_time())
-                self._settle()
-        return None
 
     async def _wait_ready(self) -> None:
         """Waits for an accepted configuration.
@@ -220,14 +206,13 @@ class SessionCore:
         self._tell_time()
         self._protocol.close()
         self._settle()
-        # Half a second beyond the protocol's own bound, which normally ends the wait.
-        with trio.move_on_after(self._protocol.timing.close_timeout_s + 0.5, shield=True):
+        # A little beyond the protocol's own bound, which normally ends the wait; all of it is waited where
+        # the socket takes nothing any more.
+        with trio.move_on_after(self._protocol.timing.close_timeout_s + 0.25, shield=True):
             await self._closed.wait()
-            if self._pump is not None:
-                await self._pump.drain()
-        if self._pump is not None:
-            self._pump.stop()
-        self._pump_scope.cancel()
+            await self._connections.drain()
+        self._connections.stop()
+        self._connection_scope.cancel()
 
     # --- steps ------------------------------------------------------------------------------
 
@@ -237,10 +222,19 @@ class SessionCore:
         Raises:
             RealtimeError: The session is over.
         """
-        while self._protocol.reconnecting or self._protocol.state is ConnectionState.CLOSING:
-            await self._resumed.park()
-        if self._closed.is_set():
-            raise self.error or ConnectionClosed("the session was closed", by_peer=False)
+        while True:
+            while self._is_away():
+                await self._resumed.park()
+            # Where the loop was late, this may be what notices that the connection is lost.
+            self._tell_time()
+            self._settle()
+            if self._closed.is_set():
+                raise self.error or ConnectionClosed("the session was closed", by_peer=False)
+            if not self._is_away():
+                return
+
+    def _is_away(self) -> bool:
+        return self._protocol.reconnecting or self._protocol.state is ConnectionState.CLOSING
 
     async def _do(self, call: Callable[[], Command]) -> Any:
         """Makes a command in one await-free step, then waits for its answer."""
@@ -268,10 +262,20 @@ class SessionCore:
         return command.result()
 
     async def _end_of(self, command: Command) -> None:
-        """Waits until a command has left the table; a reply whose caller gives up is abandoned."""
+        """Waits until a command has left the table.
+
+        Raises:
+            RealtimeError: The session is over, and the command went with it.
+        """
         if command.outcome is not None:
             await trio.lowlevel.cancel_shielded_checkpoint()
-            return
+        else:
+            await self._wait_for(command)
+        if _went_with_connection(command) and not self._protocol.reconnecting:
+            await self._connected()  # raises why the session ended: one error, whoever waits
+
+    async def _wait_for(self, command: Command) -> None:
+        """Waits for the end of a command; a reply whose caller gives up is abandoned."""
         # Several callers may wait for one command: an interrupt is the same one for all of them.
         event = self._waiters.setdefault(command.event_id, trio.Event())
         try:
@@ -283,8 +287,6 @@ class SessionCore:
                     self._unclaimed.pop(command.value.id, None)
                 self._settle()
             raise
-        if _went_with_connection(command) and not self._protocol.reconnecting:
-            await self._connected()  # raises why the session ended: one error, whoever waits
 
     async def _answer_call(self, call_id: str, output: str, reply: bool) -> None:
         await self.send_tool_output(call_id, output, reply=reply)
@@ -292,8 +294,7 @@ class SessionCore:
     def _settle(self) -> None:
         """After a change of state: hands on what happened, sends what is queued, minds the clock."""
         self._dispatch()
-        if self._pump is not None:
-            self._pump.kick()
+        self._connections.kick()
         self._clock.kick()
 
     def _tell_time(self) -> None:
@@ -301,8 +302,6 @@ class SessionCore:
         self._protocol.handle_timer(trio.current_time())
 
     def _dispatch(self) -> None:
-        if self._meter.handshaking:
-            self._meter.note_progress()
         next_event = self._protocol.next_event
         handlers, subscribers = self._handlers, self._subscribers
         while (event := next_event()) is not None:
@@ -351,10 +350,20 @@ class SessionCore:
         if state.origin is GenerationOrigin.CALLER:
             self._unclaimed[state.id] = generation
             return
-        if len(self.generations) >= _MOST_UNREAD_GENERATIONS:
-            dropped = self.generations.receive_nowait()
-            self._log.warning("nobody reads session.generations; %s was dropped", dropped)
+        self._make_room()
         self.generations.put(generation)
+
+    def _make_room(self) -> None:
+        """Drops the oldest generations that nobody takes, where they are many or hold much together."""
+        unread = self.generations.waiting
+        held = sum(generation.held_bytes for generation in unread)
+        for dropped in unread:
+            few = len(self.generations) < _MOST_UNREAD_GENERATIONS
+            if few and held <= self._protocol.limits.max_stream_bytes:
+                return
+            held -= dropped.held_bytes
+            self.generations.receive_nowait()._drop_backlog()  # pyright: ignore[reportPrivateUsage]
+            self._log.warning("nobody reads session.generations; %s was dropped", dropped)
 
     def _on_generation_ended(self, event: GenerationEnded) -> None:
         self._live.pop(event.generation.id)._end()  # pyright: ignore[reportPrivateUsage]
@@ -370,14 +379,14 @@ class SessionCore:
     def _on_closed(self, event: SessionClosed) -> None:
         if event.error is not None and not self._leaving:
             self.error = event.error
-            if self._pump is not None and self._pump.broken is not None:
-                self.error.__cause__ = self._pump.broken
+            if self._connections.broken is not None:
+                self.error.__cause__ = self._connections.broken
             self._nursery.cancel_scope.cancel()
         self._ready.set()
         self._closed.set()
         self._resumed.unpark_all()
-        if self._pump is not None and not self._leaving:
-            self._pump.stop()
+        if not self._leaving:
+            self._connections.stop()
         # Readers hear why it ended; an ordinary end would hide the error behind `EndOfChannel`.
         self.generations.end(self.error)
         self.approvals.end(self.error)
@@ -386,11 +395,11 @@ class SessionCore:
                 stream.end(self.error)
 
     def _on_connection_lost(self, event: ConnectionLost) -> None:
-        self._reconnect_at = event.reconnect_at
         delay_s = event.reconnect_at - trio.current_time()
         self._log.warning("%s; connecting again in %.1f s", event.error, delay_s)
-        if self._pump is not None:
-            self._pump.stop()
+
+    def _on_replaced(self, event: ConnectionReplaced) -> None:
+        self._log.info("another connection has taken over: %s", event.reason)
 
     def _on_resumed(self, event: SessionResumed) -> None:
         self._log.info(

@@ -53,6 +53,11 @@ class Stream(trio.abc.ReceiveChannel[T], Generic[T]):
         """How many items wait."""
         return len(self._items)
 
+    @property
+    def waiting(self) -> tuple[T, ...]:
+        """What waits to be received, oldest first."""
+        return tuple(self._items)
+
     # --- the session's side -----------------------------------------------------------------
 
     def on_first_receive(self, callback: Callable[[], None]) -> None:

@@ -172,6 +172,8 @@ class Toolbox:
         self._declared = _Declared.of(())
         self._of_generation: dict[str, _Declared] = {}
         self._asked: dict[str, tuple[Any, ...]] = {}
+        # Of an update that was not answered in time, and may be in force all the same.
+        self._unanswered: tuple[Any, ...] | None = None
         self._calls: dict[str, _Call] = {}
         self._seen: dict[str, None] = {}
         self.handlers: Mapping[type, Callable[[Any], None]] = {
@@ -212,15 +214,25 @@ class Toolbox:
         """Puts the tools in force that came with an update or a reply, at its place among the events."""
         command = event.command
         entries = self._asked.pop(command.event_id, None)
-        if entries is None or command.outcome is not Outcome.ACKNOWLEDGED:
+        if entries is None:
+            return
+        if command.outcome is not Outcome.ACKNOWLEDGED:
+            if command.kind is CommandKind.UPDATE and command.outcome is Outcome.DEADLINE:
+                self._unanswered = entries
             return
         if command.kind is CommandKind.UPDATE:
+            self._unanswered = None
             self.declare(entries)
         elif isinstance(command.value, Generation):
             self._of_generation[command.value.id] = _Declared.of(entries)
 
     def _on_configured(self, event: SessionConfigured) -> None:
         # Functions that we did not declare (a stored prompt's, another client's) are the application's.
+        if self._unanswered is not None and event.session.tools == [
+            entry.definition() if isinstance(entry, Tool) else entry for entry in self._unanswered
+        ]:
+            entries, self._unanswered = self._unanswered, None
+            self.declare(entries)
         self._at_server = _function_names(event.session.tools)
         self._sort()
 

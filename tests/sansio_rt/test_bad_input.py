@@ -106,6 +106,10 @@ def test_two_tools_of_one_name(talked: Pair) -> None:  # T3
         lambda c: c.truncate("nobody", audio_end_ms=100),
         lambda c: c.truncate("nobody", heard_text=""),
         lambda c: c.send_tool_output("nobody", "x"),
+        lambda c: c.send_message("x", previous_item_id="nobody"),
+        lambda c: c.create_item(
+            events.FunctionCallOutput(call_id="c", output="x"), previous_item_id="nobody"
+        ),
     ],
 )
 def test_unknown_ids(talked: Pair, call: Call) -> None:
@@ -119,6 +123,9 @@ def test_unknown_ids(talked: Pair, call: Call) -> None:
         ({"audio_end_ms": -0.5}, r"audio_end_ms=-0\.5"),
         ({"audio_end_ms": float("nan")}, "audio_end_ms=nan"),
         ({"audio_end_ms": "100"}, "audio_end_ms='100'"),
+        ({"audio_end_ms": 60_000}, "audio_end_ms=60000 is beyond the 1000 ms that were received"),
+        ({"audio_end_ms": 1101}, "is beyond the 1000 ms"),
+        ({"audio_end_ms": float("inf")}, "audio_end_ms=inf is beyond"),
         ({"audio_end_ms": 100, "heard_text": "an"}, "audio_end_ms or"),
         ({}, "audio_end_ms or"),
         ({"heard_text": "not what it says"}, "heard_text"),
@@ -130,7 +137,10 @@ def test_cuts_that_cannot_be(talked: Pair, arguments: dict[str, Any], words: str
     refused(talked, lambda c: c.truncate(spoken, **arguments), words)
 
 
-@pytest.mark.parametrize("arguments", [{"audio_end_ms": -1}, {"heard_text": "not what it says"}])
+@pytest.mark.parametrize(
+    "arguments",
+    [{"audio_end_ms": -1}, {"audio_end_ms": 60_000}, {"heard_text": "not what it says"}],
+)
 def test_cuts_that_cannot_be_while_the_connection_is_away(arguments: dict[str, Any]) -> None:
     pair = Pair(client={"retry": RetryPolicy()}).connect()
     pair.client.generate_reply()
@@ -140,10 +150,41 @@ def test_cuts_that_cannot_be_while_the_connection_is_away(arguments: dict[str, A
     pair.client.receive_eof(pair.now)
     assert pair.client.reconnecting
     refused(pair, lambda c: c.truncate(entry.id, **arguments), next(iter(arguments)))
-    pair.client.truncate(entry.id, audio_end_ms=60_000)
+    pair.client.truncate(entry.id, audio_end_ms=int(entry.received_ms) + 100)
     assert entry.heard_ms == entry.received_ms
     pair.client.truncate(entry.id, heard_text="an")
     assert entry.text == "an"
+
+
+def test_an_item_cannot_follow_one_that_goes(talked: Pair) -> None:
+    talked.client.delete_item("written")
+    words = "'written': the item is being deleted; give one of .*'root'"
+    refused(talked, lambda c: c.send_message("x", previous_item_id="written"), words)
+
+
+def test_an_item_may_follow_the_beginning_the_end_and_what_is_on_its_way(talked: Pair) -> None:
+    first = talked.client.send_message("1", item_id="first", previous_item_id="root")
+    second = talked.client.send_message("2", item_id="second", previous_item_id="first")
+    third = talked.client.send_message("3", item_id="third", previous_item_id="written")
+    talked.run()
+    for command in (first, second, third):
+        command.result()
+    ids = talked.client.conversation.ids()
+    assert ids[:2] == ["first", "second"]
+    assert ids[-2:] == ["written", "third"]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda c: c.generate_reply(instructions="\ud800"),
+        lambda c: c.generate_reply(metadata={"key": "\ud800"}),
+        lambda c: c.send_message("\ud800"),
+        lambda c: c.update(instructions="\ud800"),
+    ],
+)
+def test_text_that_is_no_unicode(talked: Pair, call: Call) -> None:
+    refused(talked, call, "cannot be written as JSON")
 
 
 def test_cuts_of_what_has_no_audio_or_is_no_answer(talked: Pair) -> None:

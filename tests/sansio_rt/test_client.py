@@ -333,7 +333,7 @@ def test_truncate_at_what_was_heard() -> None:  # G8, G14
     pair.run()
     pair.speak("one two three four", seconds=2)
     entry = list(pair.client.conversation)[-1]
-    assert pair.client.truncate(entry.id, audio_end_ms=2_000) is None  # heard to its end
+    assert pair.client.truncate(entry.id, audio_end_ms=2_050) is None  # heard to its end
     assert pair.client.truncate(entry.id, audio_end_ms=1_000) is not None
     assert only(ItemTruncated, pair.run()).audio_end_ms == 1_000
     assert entry.heard_ms == 1_000
@@ -394,7 +394,10 @@ def test_refusals_are_raised_at_the_command_that_they_name() -> None:  # X1, S6
     assert caught.value.code == "cannot_update_voice"
     assert caught.value.param is not None
     assert pair.client.wanted.voice == "marin"
-    misplaced = pair.client.send_message("Hi", previous_item_id="nobody")
+    (item_id,) = pair.client.conversation.ids()
+    deletion = events.ConversationItemDelete(item_id=item_id)
+    pair.server.session.receive_message(events.encode(deletion), pair.now)
+    misplaced = pair.client.send_message("Hi", previous_item_id=item_id)  # not told yet
     pair.run()
     assert misplaced.outcome is Outcome.REFUSED
     assert pair.client.state is ConnectionState.READY

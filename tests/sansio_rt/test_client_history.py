@@ -193,7 +193,22 @@ def test_history_items_can_all_be_created_again() -> None:  # C6
 
 def test_a_refusal_is_raised_by_its_own_command() -> None:  # X1
     pair = filled("a")
-    command = pair.client.send_message("b", previous_item_id="nobody")
+    (item_id,) = pair.client.conversation.ids()
+    deletion = events.ConversationItemDelete(item_id=item_id)
+    pair.server.session.receive_message(events.encode(deletion), pair.now)
+    command = pair.client.send_message("b", previous_item_id=item_id)  # it is not told yet
     pair.run()
     with pytest.raises(CommandRefused):
         command.result()
+
+
+def test_an_item_that_was_announced_can_be_named_before_it_comes() -> None:  # A2, C7
+    pair = filled("a")
+    pair.server.receive_data = lambda data, now: None  # type: ignore[method-assign]
+    pair.inject(b'{"type":"input_audio_buffer.committed","item_id":"spoken"}')
+    assert "spoken" not in pair.client.conversation
+    pair.client.send_message("b", previous_item_id="spoken")
+    pair.client.retrieve_item("spoken")
+    pair.client.delete_item("spoken")
+    with pytest.raises(LocalProtocolError, match="being deleted"):
+        pair.client.send_message("c", previous_item_id="spoken")

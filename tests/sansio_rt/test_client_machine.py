@@ -68,7 +68,7 @@ EXAMPLES = int(os.environ.get("SANSIO_RT_MACHINE_EXAMPLES", "150"))
 CONFLICT = "conversation_already_has_active_response"
 WORDS = ("one", "two words", "and three more", "")
 # At the end of these nothing more is sent or taken, so what was sent and not delivered is gone.
-ENDINGS = ("close", "server closes", "server vanishes")
+ENDINGS = ("close", "server closes", "server vanishes", "server falls silent")
 
 
 def look(at: str = "it") -> str:
@@ -98,6 +98,7 @@ class Machine(RuleBasedStateMachine):
         transcribes=st.booleans(),
         resumes=st.booleans(),
         ending=st.sampled_from(ENDINGS),
+        silence_s=st.sampled_from([15.0, 60.0]),
     )
     def begin(
         self,
@@ -108,6 +109,7 @@ class Machine(RuleBasedStateMachine):
         transcribes: bool,
         resumes: bool,
         ending: str,
+        silence_s: float,
     ) -> None:
         detection = events.ServerVad(
             create_response=True, interrupt_response=interrupts, silence_duration_ms=200
@@ -126,7 +128,8 @@ class Machine(RuleBasedStateMachine):
             config,
             ids=SequentialIds("c"),
             limits=Limits(max_text_recoveries=recoveries, max_open_responses=8),
-            timing=Timing(keepalive_interval_s=None),  # here bytes may be on the way for long
+            # Here bytes may be on the way for long.
+            timing=Timing(keepalive_interval_s=None, response_silence_s=silence_s),
             retry=RetryPolicy(max_connects=10_000, give_up_after_s=1e9) if resumes else None,
         )
         self.pace = pace
@@ -152,7 +155,6 @@ class Machine(RuleBasedStateMachine):
         self.own_items: set[str] = set()
         self.closed = self.leaving = False
         self.reported_errors = self.follow_ups = 0
-        self.late_updates = False
         self.client.connect(self.now)
         self.carry_all()
         assert self.client.state is ConnectionState.READY
@@ -281,7 +283,8 @@ class Machine(RuleBasedStateMachine):
         running = [generation.id for generation in self.client.generations]
         response_id = data.draw(st.sampled_from([None, "nobody", *running]))
         command = self.attempt(lambda: self.client.interrupt(response_id))
-        assert command is None or command.key in running
+        if command is not None and command.kind is CommandKind.CANCEL and response_id is not None:
+            assert command.key in running
 
     @property
     def spoken(self) -> list[ConversationItem]:
@@ -552,8 +555,8 @@ class Machine(RuleBasedStateMachine):
             return
         self.check_mirror()
         assert self.client.acknowledged == self.client.wanted
-        if not self.late_updates:
-            assert self.session.session.instructions == self.client.wanted.instructions
+        # Also where the answer came too late for the one who asked.
+        assert self.session.session.instructions == self.client.wanted.instructions
 
     # --- what the client tells --------------------------------------------------------------
 
@@ -591,8 +594,8 @@ class Machine(RuleBasedStateMachine):
         if command.kind is CommandKind.REPLY and command.outcome is Outcome.DEADLINE:
             self.unwanted.add(command.event_id)
             self.alone = False
-        if command.kind is CommandKind.UPDATE and command.outcome is Outcome.DEADLINE:
-            self.late_updates = True  # the server may have done what nobody wants any more
+        if command.kind is CommandKind.CANCEL and command.outcome is Outcome.DEADLINE:
+            self.alone = False  # what was given up may run at the server
 
     def on_generation_started(self, event: GenerationStarted) -> None:
         generation = event.generation
@@ -711,16 +714,21 @@ class Machine(RuleBasedStateMachine):
     def only_replies_wait_without_a_bound(self) -> None:
         if self.client.reconnecting:
             return  # edits wait for the next connection
-        requests, responses = self.client._requests, self.client._responses
+        requests, trials = self.client._requests, self.client._responses.trials
         waiting = [reply.command for reply in requests.arbiter.waiting]
         on_trial = [
             trial.reply.command
-            for trial in (*responses._trials.values(), *responses._convicted.values())
+            for trial in (*trials.open.values(), *trials.convicted.values())
             if trial.reply is not None
         ]
         for command in self.client.commands:
             if command.deadline is None:
                 assert command in waiting or command in on_trial, command
+
+    @invariant()
+    def what_runs_or_waits_has_a_deadline(self) -> None:
+        if self.client.generations or (self.client.commands and not self.client.reconnecting):
+            assert self.client.next_deadline() is not None
 
     @invariant()
     def heard_is_no_more_than_received_and_received_no_more_than_generated(self) -> None:
@@ -763,6 +771,9 @@ class Machine(RuleBasedStateMachine):
     def teardown(self) -> None:
         if sys.exc_info()[0] is not None or not hasattr(self, "client"):
             return  # a second failure would hide the first
+        if self.ending == "server falls silent":
+            self.wait_for_nothing()
+            return
         self.settle()
         self.leaving = True
         self.attempt(lambda: self.client.generate_reply())
@@ -788,6 +799,21 @@ class Machine(RuleBasedStateMachine):
         self.every_command_ended_once_or_is_outstanding()
         self.attempt(lambda: self.client.send_message("too late"))
         assert self.client.data_to_send() == b""
+
+    def wait_for_nothing(self) -> None:
+        """The connection lives and nothing comes over it: everything that waits comes to an end."""
+        for _ in range(1000):
+            self.collect()
+            if not self.client.commands and not self.client.generations:
+                break
+            deadline = self.client.next_deadline()
+            assert deadline is not None, self.client.commands
+            self.now = max(self.now, deadline)
+            self.client.handle_timer(self.now)
+        assert not self.client.commands
+        assert self.started == self.finished
+        assert not self.open_messages
+        self.every_command_ended_once_or_is_outstanding()
 
 
 def said(item: events.Item) -> str:

@@ -109,5 +109,5 @@ def test_an_end_without_content_is_taken_as_it_is() -> None:
 
 def test_recovery_is_the_betas_default() -> None:
     endpoint = Endpoint.url("ws://localhost", dialect=Dialect.BETA)
-    assert ClientProtocol(endpoint, MANUAL)._responses._text_recoveries == 5
-    assert Pair().client._responses._text_recoveries == 0
+    assert ClientProtocol(endpoint, MANUAL)._responses.trials._text_recoveries == 5
+    assert Pair().client._responses.trials._text_recoveries == 0

@@ -21,6 +21,7 @@ from sansio_rt import (
     Outcome,
     RetryPolicy,
     ServerErrorReported,
+    ServerProtocol,
     SessionClosed,
     SessionConfig,
     SessionResumed,
@@ -29,6 +30,7 @@ from sansio_rt import (
     events,
     tool,
 )
+from sansio_rt._server_session import ServerSession
 from sansio_rt._server_work import TranscriptionWanted
 
 
@@ -164,6 +166,42 @@ def test_a_call_that_was_cut_off_is_left_out() -> None:
     resumed = only(SessionResumed, pair.reconnect())
     assert resumed.left_out == ("f",)
     assert only(ItemDeleted, pair.events).item_id == "f"
+    agree(pair)
+
+
+def test_what_was_left_out_by_a_replay_that_was_interrupted_is_told_too() -> None:  # R3
+    pair = steady()
+    item = (
+        b'{"id":"f","type":"function_call","status":"in_progress","name":"look_up","call_id":"c"}'
+    )
+    pair.inject(b'{"type":"conversation.item.added","previous_item_id":null,"item":%s}' % item)
+    pair.client.send_message("to be said again")
+    pair.run()
+    pair.cut()
+    pair.client.connect(pair.now)
+    pair.server = ServerProtocol(ServerSession(pace=None))
+    while pair.client.state is not ConnectionState.REPLAYING:
+        pair.server.receive_data(pair.client.data_to_send(), pair.now)
+        pair.client.receive_data(pair.server.data_to_send(), pair.now)
+    pair.cut()
+    resumed = only(SessionResumed, pair.reconnect())
+    assert resumed.left_out == ("f",)
+    agree(pair)
+
+
+def test_what_a_server_told_before_it_was_ready_is_said_again_too() -> None:  # R3
+    pair = Pair(client={"retry": RetryPolicy(retry_first=True)})
+    pair.client.connect(pair.now)
+    pair.server.receive_data(pair.client.data_to_send(), pair.now)
+    pair.client.receive_data(pair.server.data_to_send(), pair.now)
+    part = events.InputText(text="from elsewhere")
+    created = events.ConversationItemCreate(item=events.Message(role="user", content=[part]))
+    pair.server.session.receive_message(events.encode(created), pair.now)
+    pair.client.receive_data(pair.server.data_to_send(), pair.now)
+    pair.client.receive_eof(pair.now)
+    assert pair.client.conversation.ids()
+    pair.reconnect()
+    assert pair.client.state is ConnectionState.READY
     agree(pair)
 
 
@@ -321,3 +359,40 @@ def test_nothing_surfaces_twice_over_many_losses() -> None:
     assert len(started) == 5
     assert sorted(started) == sorted(ended)
     assert not of(StrayEvent, pair.events)
+
+
+def test_an_item_that_may_not_be_said_again_is_left_out() -> None:  # R3
+    pair = steady()
+    pair.inject(
+        b'{"type":"conversation.item.added","previous_item_id":null,"item":{"id":"'
+        + b"x" * 40
+        + b'","type":"message","role":"user","content":[{"type":"input_text","text":"Long."}]}}'
+    )
+    pair.cut()
+    assert only(SessionResumed, pair.reconnect()).left_out == ("x" * 40,)
+    agree(pair)
+
+
+def test_a_call_and_its_output_on_their_way_are_said_again_together() -> None:  # R3, T9
+    pair = steady()
+    pair.client.create_item(
+        events.FunctionCall(name="look_up", call_id="c9", arguments="{}", id="call")
+    )
+    pair.client.create_item(events.FunctionCallOutput(call_id="c9", output="blue", id="output"))
+    pair.client.data_to_send()  # lost on its way
+    pair.cut()
+    pair.reconnect()
+    assert server_items(pair) == [("call", "look_up({})"), ("output", "blue")]
+    agree(pair)
+
+
+def test_two_deletions_of_an_item_both_have_succeeded_where_it_is_not_said_again() -> None:  # C9
+    pair = steady()
+    pair.client.send_message("Gone soon.", item_id="a")
+    pair.run()
+    deletions = [pair.client.delete_item("a") for _ in range(2)]
+    pair.client.data_to_send()  # lost on its way
+    pair.cut()
+    pair.reconnect()
+    assert [command.outcome for command in deletions] == [Outcome.ACKNOWLEDGED] * 2
+    agree(pair)

@@ -97,7 +97,7 @@ def test_attached_to_a_call_formats_are_left_alone_and_followed() -> None:  # E7
         b'"input":{"format":{"type":"audio/pcmu"}},"output":{"format":{"type":"audio/pcma"}}}}}'
     )
     client.receive_data(wire.data_to_send(), 0.0)
-    assert client._responses.audio_format.value == "audio/pcma"
+    assert client._responses.content.audio_format.value == "audio/pcma"
     client.push_audio(bytes(2 * 800), rate=8_000)
     client.clear_audio()
     client.push_audio(SECOND)
@@ -210,6 +210,24 @@ def test_errors_that_do_not_end_become_the_sessions_end() -> None:  # X4
     assert "again" in str(only(SessionClosed, pair.run() + found).error)
 
 
+@pytest.mark.parametrize(("event_id", "ends"), [("null", False), ('"of_a_raw_event"', True)])
+def test_collisions_of_the_servers_own_turns_harm_nobody(event_id: str, ends: bool) -> None:  # X4
+    """A server that listens and does not interrupt collides at every turn that is spoken over a reply."""
+    pair = Pair().connect()
+    found = []
+    for _ in range(25):
+        if pair.client.state is not ConnectionState.READY:
+            break
+        found += pair.inject(
+            b'{"type":"error","error":{"type":"invalid_request_error","message":"busy","event_id":%s,'
+            b'"code":"conversation_already_has_active_response"}}' % event_id.encode()
+        )
+    assert (pair.client.state is ConnectionState.READY) is not ends
+    if not ends:
+        reports = of(ServerErrorReported, found)
+        assert {report.scope for report in reports} == {ErrorScope.BENIGN}
+
+
 def test_errors_now_and_then_do_not_add_up() -> None:  # X4
     pair = Pair().connect()
     for _ in range(60):
@@ -244,5 +262,6 @@ def test_a_silent_peer_is_pinged_and_then_given_up() -> None:  # R7
 
 
 def test_a_session_without_keepalive_waits_for_ever() -> None:
-    pair = Pair(client={"timing": Timing(keepalive_interval_s=None)}).connect()
+    patient = Timing(keepalive_interval_s=None, liveness_after_s=None, rotate_after_s=None)
+    pair = Pair(client={"timing": patient}).connect()
     assert pair.client.next_deadline() is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec import UNSET
 from pair import ENDPOINT, MANUAL, Pair, of, only
 
 from sansio_rt import (
@@ -49,6 +50,19 @@ def test_nothing_is_sent_where_nothing_changes() -> None:  # S3
     assert pair.client.data_to_send() == b""
 
 
+def test_the_first_update_names_the_model_and_later_ones_do_not() -> None:  # S1, S3
+    pair = Pair()
+    pair.client.raw_events = True
+    pair.connect()
+    pair.client.update(instructions="A")
+    pair.run()
+    sent = [e.event for e in of(RawClientEvent, pair.events)]
+    first, second = (e.session for e in sent if isinstance(e, events.SessionUpdate))
+    assert isinstance(first, events.RealtimeSession)
+    assert isinstance(second, events.RealtimeSession)
+    assert (first.model, second.model) == ("gpt-realtime", UNSET)
+
+
 def test_answers_come_in_the_order_of_asking() -> None:  # S4
     pair = Pair().connect()
     first, second = updates(pair, {"instructions": "A"}, {"speed": 1.2})
@@ -87,6 +101,38 @@ def test_an_update_that_is_never_answered_is_taken_back() -> None:
     assert next_one.outcome is None
     accept(pair)
     assert next_one.outcome is Outcome.ACKNOWLEDGED
+
+
+def say(pair: Pair, **session: Any) -> None:
+    updated = events.SessionUpdated(session=events.RealtimeSession(**session))
+    pair.inject(events.encode(updated))
+
+
+def test_what_is_in_force_although_its_answer_came_late_is_taken_over() -> None:  # S7
+    pair = Pair(client={"timing": Timing(answer_timeout_s=2)}).connect()
+    (late,) = updates(pair, {"instructions": "A"})
+    pair.pass_time(2)
+    assert late.outcome is Outcome.DEADLINE
+    assert pair.client.wanted.instructions == "Be brief."
+    say(pair, instructions="A")
+    assert pair.client.acknowledged is not None
+    assert pair.client.acknowledged.instructions == pair.client.wanted.instructions == "A"
+    (back,) = updates(pair, {"instructions": "Be brief."})  # so this says something
+    assert back.outcome is None
+
+
+def test_the_answer_to_a_newer_update_tells_what_became_of_the_older() -> None:  # S7
+    pair = Pair(client={"timing": Timing(answer_timeout_s=2)}).connect()
+    updates(pair, {"instructions": "A"}, {"parallel_tool_calls": True})
+    pair.pass_time(2)
+    (newer,) = updates(pair, {"include": None})
+    say(pair, instructions="A", parallel_tool_calls=False, include=None)
+    assert newer.outcome is Outcome.ACKNOWLEDGED
+    wanted = pair.client.wanted
+    assert (wanted.instructions, wanted.include) == ("A", None)
+    assert wanted.parallel_tool_calls is UNSET  # the service did not take that one
+    say(pair, instructions="B", parallel_tool_calls=True)  # another client's: nobody asked
+    assert pair.client.wanted == wanted
 
 
 def test_a_late_refusal_is_the_late_answer() -> None:

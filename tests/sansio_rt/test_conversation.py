@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 
 from sansio_rt import Limits, RemoteProtocolError, TranscriptState, events
-from sansio_rt._conversation import Conversation, Placement, size_of, without_audio
+from sansio_rt._conversation import (
+    Conversation,
+    Placement,
+    item_id_of,
+    size_of,
+    without_audio,
+)
 
 
 def user(item_id: str, *parts: events.Part, status: str = "completed") -> events.Message:
@@ -240,3 +246,131 @@ def test_what_the_items_hold_is_bounded() -> None:
     conversation.clear()
     with pytest.raises(RemoteProtocolError, match="max_conversation_bytes"):
         conversation.put(user("c", events.InputText(text="x" * limit)))
+
+
+def check_sizes(conversation: Conversation) -> None:
+    """What each item counts for, give or take an object, is what it takes, and they add up."""
+    for entry in conversation:
+        assert abs(entry.size_bytes - size_of(entry.item)) <= 64  # the JSON around late words
+    assert conversation._bytes == sum(entry.size_bytes for entry in conversation)
+
+
+def test_what_each_item_counts_for_follows_its_forms() -> None:
+    conversation = Conversation()
+    check_sizes(conversation)
+    for item_id in ("a", "b", "c"):
+        conversation.put(user(item_id, events.InputAudio()))
+        check_sizes(conversation)
+    for words in ("x" * 300, "x" * 500, "y"):
+        conversation.set_transcript("a", 0, words, TranscriptState.PARTIAL)
+        check_sizes(conversation)
+    conversation.put(user("b", events.InputText(text="x" * 400)))
+    check_sizes(conversation)
+    conversation.put(events.Message(role="assistant", content=[], id="said"))
+    conversation.set_words("said", "x" * 600, spoken=True)
+    check_sizes(conversation)
+    conversation.put(events.FunctionCall(name="f", call_id="c", arguments="", id="f"))
+    conversation.finish_call("f", "x" * 600)
+    check_sizes(conversation)
+    conversation.remove("b")
+    check_sizes(conversation)
+    conversation.clear()
+    assert conversation._bytes == 0
+
+
+def test_items_may_hold_what_the_limit_says_and_no_byte_more() -> None:
+    item = user("a", events.InputText(text="words"))
+    Conversation(Limits(max_conversation_bytes=size_of(item))).put(item)
+    with pytest.raises(RemoteProtocolError, match=r" \(Limits\.max_conversation_bytes\)$"):
+        Conversation(Limits(max_conversation_bytes=size_of(item) - 1)).put(item)
+
+
+def test_a_new_item_has_nothing_but_what_the_server_told() -> None:
+    (entry,) = filled("a")
+    assert entry.transcript_state is TranscriptState.NONE
+    assert (entry.received_ms, entry.heard_ms) == (0.0, None)
+    assert (entry.before, entry.after) == (None, None)
+
+
+def test_an_item_shows_who_said_what() -> None:
+    conversation = Conversation()
+    conversation.put(user("a", events.InputText(text="Hello")))
+    conversation.put(events.FunctionCallOutput(call_id="c", output="6", id="o"))
+    assert [repr(entry) for entry in conversation] == [
+        "<ConversationItem a user 'Hello'>",
+        "<ConversationItem o FunctionCallOutput '6'>",
+    ]
+
+
+def test_words_of_a_message_that_is_complete_stay_away() -> None:
+    conversation = Conversation()
+    conversation.put(events.Message(role="assistant", content=[], id="a", status="completed"))
+    conversation.set_words("a", "said", spoken=True)
+    assert [entry.text for entry in conversation] == [""]
+
+
+def test_a_form_of_another_kind_takes_the_place_of_the_one_before() -> None:  # C9
+    conversation = Conversation()
+    known = events.UnknownItem(type="dance", data={"id": "a", "status": "completed"})
+    conversation.put(known)
+    told = user("a", events.InputText(text="x"), status="in_progress")
+    conversation.put(told)
+    assert conversation.items() == [told]
+    output = events.FunctionCallOutput(call_id="c", output="", id="a", status="completed")
+    conversation.put(output)
+    assert conversation.items() == [output]
+
+
+def test_an_item_without_an_id_has_an_empty_one() -> None:
+    assert item_id_of(events.Message(role="user", content=[])) == ""
+    assert item_id_of(user("a")) == "a"
+
+
+def test_what_was_heard_to_its_end_is_history_as_it_was_said() -> None:  # G14
+    conversation = Conversation()
+    parts = [events.OutputAudio(transcript="one two"), events.OutputText(text="three")]
+    conversation.put(events.Message(role="assistant", content=parts, id="a"))
+    (item,) = conversation.history()
+    assert isinstance(item, events.Message)
+    assert item.content == [events.OutputText(text="one two"), events.OutputText(text="three")]
+
+
+def test_what_is_there_is_not_announced_and_of_too_many_the_oldest_is_forgotten() -> None:
+    conversation = filled("a")
+    conversation.announce("a", None)
+    assert not conversation.expects_items
+    for number in range(2_000):
+        conversation.announce(f"i{number}", "a")
+    announced = conversation.take_announced()
+    assert 0 < len(announced) < 2_000
+    assert "i0" not in announced
+    assert announced["i1999"] == "a"
+    assert not conversation.expects_items
+
+
+def test_a_call_that_is_whole_is_complete() -> None:
+    conversation = Conversation()
+    conversation.put(events.FunctionCall(name="f", call_id="c", arguments="", id="f"))
+    conversation.finish_call("f", "{}")
+    conversation.finish_call("nobody", "{}")
+    done = events.FunctionCall(name="f", call_id="c", arguments="{}", id="f", status="completed")
+    assert conversation.items() == [done]
+    conversation.put(
+        events.FunctionCall(name="f", call_id="c", arguments="", id="f", status="in_progress")
+    )
+    assert conversation.items() == [done]  # an older form
+
+
+@pytest.mark.parametrize(("told_ms", "heard_ms"), [(-5, 0), (0, 0), (1, 1)])
+def test_nobody_hears_less_than_nothing(told_ms: int, heard_ms: int) -> None:  # G14
+    conversation = filled("a")
+    entry = conversation.truncate("a", told_ms)
+    assert entry is not None
+    assert entry.heard_ms == heard_ms
+
+
+def test_kinds_without_a_status_are_taken_as_they_come() -> None:
+    conversation = Conversation()
+    for label in ("files", "mail"):
+        conversation.put(events.McpListTools(server_label=label, id="m"))
+    assert conversation.items() == [events.McpListTools(server_label="mail", id="m")]

@@ -619,3 +619,16 @@ def test_endpoints_are_frozen_values() -> None:
     assert endpoint != Endpoint.url("ws://localhost/y")
     with pytest.raises(dataclasses.FrozenInstanceError):
         endpoint.host = "other"  # type: ignore[misc]  # the mistake under test
+
+
+def test_a_session_is_told_its_model_where_that_is_what_it_is_called() -> None:  # S1
+    assert Endpoint.openai("gpt-x", api_key=KEY).session_model == "gpt-x"
+    assert Endpoint.url("ws://localhost/v1", model="mine").session_model == "mine"
+    assert Endpoint.url("ws://localhost/v1", call_id="rtc_1").session_model is None
+    resource = "https://name.openai.azure.com"
+    for credential in ({"api_key": KEY}, {"token": KEY}):
+        for version in ("", VERSION):
+            azure = Endpoint.azure(
+                "deployment", resource_url=resource, api_version=version, **credential
+            )
+            assert azure.session_model is None

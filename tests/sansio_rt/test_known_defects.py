@@ -222,6 +222,20 @@ def test_a_patient_reply_is_asked_once_for_anothers_collision() -> None:  # G12
     assert len(sent(pair, events.ResponseCreate)) == 1
 
 
+def test_a_collision_that_names_nobody_leaves_time_for_the_answer() -> None:  # G12
+    # No other response is known: the service may have refused one of its own before ours begins.
+    pair = Pair().connect()
+    pair.client.raw_events = True
+    command = pair.client.generate_reply()
+    pair.client.data_to_send()
+    pair.inject(refusal("conversation_already_has_active_response", None))
+    pair.pass_time(0.9)
+    pair.inject(created("r1", metadata={"client_event_id": command.event_id}), done("r1"))
+    pair.pass_time(1)
+    assert command.result().id == "r1"
+    assert len(sent(pair, events.ResponseCreate)) == 1
+
+
 def test_a_late_reply_does_not_speak_after_its_caller_gave_up() -> None:  # G1
     pair = Pair(client={"timing": Timing(answer_timeout_s=2)}).connect()
     impatient = pair.client.generate_reply()
@@ -573,7 +587,9 @@ def test_truncating_past_the_end_is_never_asked_for() -> None:  # G8, G14, rule 
     pair.speak("one two", seconds=1)
     pair.client.raw_events = True
     entry = list(pair.client.conversation)[-1]
-    assert pair.client.truncate(entry.id, audio_end_ms=60_000) is None
+    with pytest.raises(LocalProtocolError, match="beyond the 1000 ms"):
+        pair.client.truncate(entry.id, audio_end_ms=60_000)
+    assert pair.client.truncate(entry.id, audio_end_ms=1_090) is None  # a player's rounding
     assert pair.client.truncate(entry.id, audio_end_ms=500) is not None
     pair.run()
     assert pair.client.truncate(entry.id, audio_end_ms=800) is None  # it is cut at 500 already
@@ -591,7 +607,7 @@ def test_a_cut_of_a_running_answer_is_at_most_what_came() -> None:  # G14
     pair.pass_time(1.05)
     item_id = next(iter(pair.client.generations[0].messages))
     pair.client.interrupt()
-    cut = pair.client.truncate(item_id, audio_end_ms=2_000)
+    cut = pair.client.truncate(item_id, audio_end_ms=1_200)  # a player is 100 ms ahead
     assert cut is not None
     pair.run()
     assert cut.outcome is Outcome.ACKNOWLEDGED

@@ -14,6 +14,7 @@ from pair import Loud, Pair
 from sansio_rt import (
     AudioFormat,
     CallReady,
+    GenerationEnded,
     GenerationStarted,
     GenerationStatus,
     InputAudioCommitted,
@@ -614,6 +615,19 @@ def test_speech_that_gets_no_reply_is_a_turn_all_the_same() -> None:  # M5
     assert all(turn.created_at is None and turn.committed_at is not None for turn in turns)
 
 
+def test_the_end_of_the_session_ends_what_nobody_said_the_end_of() -> None:  # M5
+    pair = Pair().connect()
+    pair.client.generate_reply()
+    pair.run()
+    pair.client.close()
+    pair.run()
+    clock = TurnClock()
+    told = [event for event in pair.events if not isinstance(event, GenerationEnded)]
+    (turn,) = [turn for event in told for turn in clock.handle(event)]
+    assert turn.created_at is not None
+    assert turn.done_at is None
+
+
 def test_what_was_said_and_taken_back_is_no_turn(spoken: Any) -> None:  # M5, A3
     talk(spoken, LOUD_MS, 600)
     assert newest(spoken, SpeechStarted)
@@ -746,6 +760,28 @@ def test_long_texts_and_lists_are_cut_and_say_so() -> None:  # M3
     assert "tool_499" not in update
     assert "tool_1" in update
     assert shorten_text("short") == "short"
+
+
+def unknown(**fields: Any) -> Any:
+    return events.decode_server(json.dumps({"type": "x.y", "event_id": "e", **fields}).encode())
+
+
+def test_an_object_of_many_fields_is_cut_and_says_so() -> None:  # M3
+    many = {f"field_{number}": number for number in range(30)}
+    shown = shorten(unknown(many=many))
+    assert "30 fields" in shown
+    assert "field_19" in shown
+    assert "field_20" not in shown
+
+
+def test_what_lies_too_deep_is_left_out() -> None:  # M3
+    deep: dict[str, Any] = {"bottom": "here"}
+    for _ in range(20):
+        deep = {"a": deep}
+    shown = shorten(unknown(deep=deep))
+    assert "…" in shown
+    assert "here" not in shown
+    assert "here" in shorten(unknown(deep={"a": {"a": {"bottom": "here"}}}))
 
 
 def test_an_event_is_one_line() -> None:  # M3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -103,3 +104,25 @@ def test_content_is_the_same_whatever_carries_the_words() -> None:
     output = events.FunctionCallOutput(call_id="c1", output="7", id="i1")
     assert not same_content(output, events.FunctionCallOutput(call_id="c1", output="8", id="i1"))
     assert not same_content(output, spoken)
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        events.FunctionCall(name="f", call_id="c", arguments="{}", id="i"),
+        events.FunctionCallOutput(call_id="c", output="6", id="i"),
+    ],
+)
+def test_the_servers_own_fields_are_left_out(item: events.Item) -> None:
+    told = msgspec.structs.replace(item, object="realtime.item", status="completed")
+    assert as_history(told) == item
+    assert same_content(told, item)
+
+
+def test_other_items_are_the_same_only_as_a_whole() -> None:
+    dance = events.UnknownItem(type="dance", data={"id": "i", "steps": 1})
+    assert same_content(dance, events.UnknownItem(type="dance", data={"id": "i", "steps": 1}))
+    assert not same_content(dance, events.UnknownItem(type="dance", data={"id": "i", "steps": 2}))
+    output = events.FunctionCallOutput(call_id="c", output="6", id="i")
+    assert not same_content(output, events.FunctionCallOutput(call_id="c", output="7", id="i"))
+    assert not same_content(output, events.FunctionCallOutput(call_id="d", output="6", id="i"))

@@ -27,7 +27,9 @@ from sansio_rt import (
     ServerProtocol,
     SessionConfig,
     TextDelta,
+    Timing,
     events,
+    tool,
 )
 from sansio_rt._server_session import ServerSession
 from trio_rt import Session, Stream, open_session
@@ -78,8 +80,15 @@ async def running(
 ) -> AsyncGenerator[Session]:
     """A session whose frames go out in pieces, so that one could be cut in half."""
     dialer = WrappingDialer(memory, lambda stream: FaultyStream(stream, plan))
-    async with open_session(memory.endpoint, config, dialer=dialer, **options) as session:
-        yield session
+    session: Session | None = None
+    try:
+        async with open_session(memory.endpoint, config, dialer=dialer, **options) as session:
+            yield session
+    finally:
+        if session is not None:  # it came to be up, and is over
+            assert not session._protocol.commands, "a command is left"
+            assert not session._protocol.generations, "a generation is left"
+            assert not session._waiters, "somebody still waits"
 
 
 @asynccontextmanager
@@ -112,6 +121,7 @@ LONG = "This is a rather long answer to a short question. " * 4
 
 
 async def connect(cut: Cut) -> None:
+    """And close: each step of leaving is one to cancel at."""
     async with memory_server() as memory:
         with cut:
             async with running(memory):
@@ -177,6 +187,50 @@ async def reconnect_with_replay(cut: Cut) -> None:
         await assert_session_left(cut, memory, broken=1)
 
 
+async def every_call(cut: Cut) -> None:
+    """What is tried for each call alone below, cancelled with its session."""
+    async with memory_server(LONG, **UNHURRIED) as memory:
+        with cut:
+            async with running(memory, SPOKEN, SLOW, limits=TIGHT) as session:
+                await session.update(instructions="Be kind.")
+                for text in ("One.", "Two."):
+                    await session.send_message(text)
+                one, two = session.conversation.items()
+                await session.update_conversation([two, one])
+                for _ in range(4):
+                    await session.push_audio(FRAME)
+                await session.clear_audio()
+                generation = await session.generate_reply()
+                message = await generation.messages.receive()
+                await message.audio.receive()
+                await session.interrupt()
+                await session.truncate(message.id, audio_end_ms=100)
+        await assert_session_left(cut, memory)
+
+
+async def a_spoken_turn_that_is_broken_off(cut: Cut) -> None:
+    async with memory_server("Fine.", transcripts=["How are you?"]) as memory:
+        with cut:
+            async with running(memory, SPOKEN, StreamPlan(send_bytes=4096)) as session:
+                await session.push_audio(FRAME * 2)
+                await memory.streams[0].aclose()
+                await session.push_audio(FRAME * 2)
+                await insist(session.commit_audio)
+                await (await session.generate_reply()).wait()
+        await assert_session_left(cut, memory, broken=1)
+
+
+async def a_call_of_a_tool_that_is_broken_off(cut: Cut) -> None:
+    async with memory_server([Call("weather", {"city": "Rome"})], "It is sunny.") as memory:
+        with cut:
+            async with running(memory, tools=[weather]) as session:
+                await (await session.ask("How is the weather in Rome?")).wait()
+                await memory.streams[0].aclose()
+                follow_up = await session.generations.receive()
+                assert (await follow_up.wait()).text == "It is sunny."
+        await assert_session_left(cut, memory, broken=1)
+
+
 async def insist(call: Callable[[], Awaitable[T]]) -> T:
     """Makes a call again whose connection went while it waited."""
     while True:
@@ -184,7 +238,32 @@ async def insist(call: Callable[[], Awaitable[T]]) -> T:
             return await call()
 
 
-# rotation belongs here, too
+async def rotation(cut: Cut) -> None:
+    async with memory_server("Hello.", "Still here.") as memory:
+        with cut:
+            async with running(memory, timing=Timing(rotate_after_s=20.0)) as session:
+                await (await session.ask("Hi")).wait()
+                await trio.sleep(20.5)
+                assert (await (await session.ask("And now?")).wait()).text == "Still here."
+        if not cut.caught:
+            assert len(memory.protocols) == 2
+        await assert_session_left(cut, memory)
+
+
+async def rotation_at_the_hard_deadline(cut: Cut) -> None:
+    timing = Timing(rotate_after_s=0.4, rotation_patience_s=0.2)
+    async with memory_server(LONG, **UNHURRIED) as memory:
+        generation = None
+        with cut:
+            async with running(memory, SPOKEN, timing=timing) as session:
+                generation = await session.generate_reply()
+                assert (await generation.wait()).status is GenerationStatus.LOST
+                await session.send_message("Still here.")
+        await assert_session_left(cut, memory)
+        if generation is not None:
+            assert (await generation.wait()).status is GenerationStatus.LOST
+
+
 SESSIONS = [
     connect,
     a_full_turn_with_a_tool,
@@ -192,6 +271,11 @@ SESSIONS = [
     leave_while_it_speaks,
     leave_a_dead_peer,
     reconnect_with_replay,
+    a_spoken_turn_that_is_broken_off,
+    a_call_of_a_tool_that_is_broken_off,
+    every_call,
+    rotation,
+    rotation_at_the_hard_deadline,
 ]
 
 
@@ -296,6 +380,16 @@ async def nothing_surfaces(session: Session, raw: Stream[Any], but: str = "") ->
     done.pop(but, None)
     assert created == stopped == done.keys()
     assert set(done.values()) <= {"cancelled"}
+
+
+async def restart(cut: Cut) -> None:
+    async with conversing() as (session, memory):
+        await session.send_message("Hi")
+        with cut:
+            await session.restart("no sound")
+        await session.send_message("Hi again")  # before or after, on this connection or the next
+        await trio.sleep(5)
+        assert len(memory.protocols) <= 2
 
 
 async def interrupt(cut: Cut) -> None:
@@ -465,6 +559,67 @@ async def call_while_it_reconnects(cut: Cut) -> None:
             await session.send_message("Are you still there?")
 
 
+async def ask(cut: Cut) -> None:
+    async with conversing(LONG, config=SPOKEN, server=UNHURRIED) as (session, _):
+        with session.subscribe(RawClientEvent, RawServerEvent) as raw:
+            with cut:
+                await session.ask("Hello?")
+            if cut.caught:
+                await nothing_surfaces(session, raw)
+            await session.interrupt()
+
+
+async def interrupt_a_generation(cut: Cut) -> None:
+    async with conversing(LONG, config=SPOKEN, server=UNHURRIED) as (session, _):
+        generation = await session.generate_reply()
+        with cut:
+            await generation.interrupt()
+        await generation.interrupt()
+        assert (await generation.wait()).status is GenerationStatus.CANCELLED
+
+
+async def approve(cut: Cut) -> None:
+    door = tool(open_door, needs_approval=True)
+    async with conversing([Call("open_door", {})], "It is open.", tools=[door]) as (session, _):
+        await session.ask("Open the door!")
+        request = None
+        with cut:
+            request = await session.approvals.receive()
+            request.approve()
+        if request is None:
+            request = await session.approvals.receive()
+            request.approve()
+        follow_up = await session.generations.receive()
+        assert (await follow_up.wait()).text == "It is open."
+
+
+async def open_door() -> str:
+    """Opens the door."""
+    await trio.sleep(0.1)
+    return "open"
+
+
+async def generate_reply_while_it_reconnects(cut: Cut) -> None:
+    async with conversing("Hello.", LONG, server=UNHURRIED) as (session, memory):
+        await (await session.ask("Hi")).wait()
+        await memory.streams[0].aclose()
+        with cut, suppress(ConnectionClosed):
+            await session.generate_reply()
+        await trio.sleep(1)
+        await session.interrupt()
+
+
+async def update_conversation_while_it_reconnects(cut: Cut) -> None:
+    async with conversing("Hello.") as (session, memory):
+        await (await session.ask("Hi")).wait()
+        wanted = list(reversed(session.conversation.items()))
+        await memory.streams[0].aclose()
+        with cut:
+            await session.update_conversation(wanted)
+        await session.update_conversation(wanted)
+        assert session.conversation.ids() == [item.id for item in wanted]
+
+
 async def subscribe(cut: Cut) -> None:
     async with conversing("Hello.") as (session, _):
         seen: list[Any] = []
@@ -502,7 +657,13 @@ CALLS = [
     answer_a_call,
     send,
     subscribe,
+    ask,
+    interrupt_a_generation,
+    approve,
     call_while_it_reconnects,
+    generate_reply_while_it_reconnects,
+    update_conversation_while_it_reconnects,
+    restart,
 ]
 
 

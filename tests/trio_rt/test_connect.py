@@ -187,6 +187,23 @@ def test_the_environment_gives_key_and_address(monkeypatch: pytest.MonkeyPatch) 
     assert ("Authorization", "Bearer sk-from-env") in endpoint.headers()
 
 
+def test_the_environment_gives_an_azure_resource(monkeypatch: pytest.MonkeyPatch) -> None:  # E2
+    for name in ("ENDPOINT", "API_KEY", "AD_TOKEN"):
+        monkeypatch.delenv(f"AZURE_OPENAI_{name}", raising=False)
+    monkeypatch.delenv("OPENAI_API_VERSION", raising=False)
+    with pytest.raises(ConfigurationError, match="AZURE_OPENAI_ENDPOINT"):
+        trio_rt.azure_endpoint("mine")
+    monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", "https://name.openai.azure.com")
+    with pytest.raises(ConfigurationError, match="AZURE_OPENAI_API_KEY"):
+        trio_rt.azure_endpoint("mine")
+    monkeypatch.setenv("AZURE_OPENAI_API_KEY", "key-from-env")
+    endpoint = trio_rt.azure_endpoint("mine")
+    assert endpoint.target == "/openai/v1/realtime?model=mine"
+    assert ("api-key", "key-from-env") in endpoint.headers()
+    monkeypatch.setenv("OPENAI_API_VERSION", "2024-10-01-preview")
+    assert trio_rt.azure_endpoint("mine").dialect.is_beta
+
+
 async def test_no_socket_and_no_task_is_left() -> None:  # R6
     left = trio.Event()
 

@@ -158,7 +158,7 @@ def oops(*_: Any) -> NoReturn:
 
 
 async def has_a_defect_in_the_core(peer: Peer, session: Session, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(ClientProtocol, "receive_data", oops)
+    patch.setattr(ClientProtocol, "_receive", oops)
     await peer.say(b'{"type":"rate_limits.updated","event_id":"e","rate_limits":[]}')
 
 

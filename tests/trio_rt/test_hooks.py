@@ -210,6 +210,25 @@ async def test_how_long_each_step_of_connecting_took(autojump_clock: MockClock) 
     assert connection.configured_s >= 0.45 - 1e-9
 
 
+async def test_a_reply_that_nobody_waited_for_has_cost_tokens(
+    autojump_clock: MockClock,
+) -> None:  # M6
+    recorder = Recorder()
+    async with session_with("One two three.", hooks=[recorder]) as (session, _):
+        with trio.move_on_after(0):
+            await session.generate_reply()
+        protocol = session._protocol
+        command = protocol.generate_reply()
+        session._settle()
+        protocol.abandon(command)
+        await session.interrupt()  # returns when that one is done
+        (metrics,) = recorder.of(GenerationMetrics)
+        assert session.metrics.generations == (metrics,)
+        assert metrics.status is GenerationStatus.CANCELLED
+        assert metrics.total_tokens is not None
+        assert not recorder.of(TurnMetrics)
+
+
 async def test_a_cancelled_reply_is_told_with_its_usage(autojump_clock: MockClock) -> None:  # M6
     recorder = Recorder()
     async with session_with("One two three four five. " * 20, hooks=[recorder]) as (session, _):

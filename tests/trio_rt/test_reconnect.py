@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from typing import Any
 
 import pytest
 import trio
+from scripted_servers import Servers
 from trio.testing import MockClock
 
 from sansio_rt import (
-    CommandRefused,
+    ConfigurationError,
     ConnectionClosed,
     ConnectionLost,
     Endpoint,
     GenerationStatus,
-    HandshakeRejected,
     RetryPolicy,
     ServerProtocol,
     SessionConfig,
@@ -24,9 +25,9 @@ from sansio_rt import (
     Timing,
     events,
 )
+from sansio_rt._metrics import ConnectionMetrics
 from sansio_rt._server_session import ServerSession
-from sansio_rt._wire import HandshakeRequest, TextMessage, Wire
-from trio_rt import Session, TransportError, open_session
+from trio_rt import KeyUnavailable, Session, SessionHook, TransportError, open_session
 from trio_rt.emulator import Call
 from trio_rt.testing import MemoryServer, memory_server
 
@@ -143,103 +144,6 @@ async def test_no_spoken_word_is_lost(autojump_clock: MockClock) -> None:  # N3,
         assert len(memory.protocols) == 4
 
 
-class Servers:
-    """A dialer whose peers follow a script: what each connection does, the last one for ever."""
-
-    def __init__(self, *scripts: str) -> None:
-        self.scripts = list(scripts)
-        self.dialled: list[float] = []
-
-    async def dial(self, endpoint: Endpoint) -> trio.abc.Stream:
-        await trio.lowlevel.checkpoint()
-        self.dialled.append(trio.current_time())
-        script = self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]
-        if script == "refused":
-            raise TransportError("nobody listens")
-        ours, theirs = trio.testing.memory_stream_pair()
-        trio.lowlevel.spawn_system_task(self._serve, theirs, script)
-        return ours
-
-    async def _serve(self, stream: trio.StapledStream[Any, Any], script: str) -> None:
-        wire = Wire.server()
-        answered = False
-        try:
-            while data := await stream.receive_some():
-                wire.receive_data(bytes(data))
-                while (event := wire.next_event()) is not None:
-                    if isinstance(event, HandshakeRequest):
-                        if script.isdigit():
-                            wire.reject(int(script))
-                        elif script == "hang":
-                            await trio.sleep_forever()
-                        elif script == "cut":
-                            await stream.aclose()
-                            return
-                        else:
-                            wire.accept()
-                    elif isinstance(event, TextMessage) and not answered:
-                        answered = True
-                        wire.send_text(b'{"type":"session.updated","session":{"type":"realtime"}}')
-                        if script.startswith("close"):
-                            wire.close(int(script.split()[1]))
-                        elif script.startswith("error"):
-                            code = script.split()[1].encode()
-                            wire.send_text(b'{"type":"error","error":{"code":"%s"}}' % code)
-                            wire.close(1000)
-                await stream.send_all(wire.data_to_send())
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass
-
-
-POLICY = RetryPolicy(give_up_after_s=600, retry_first=True)
-
-
-@pytest.mark.parametrize(
-    "script",
-    ["close 1000", "close 1001", "close 1011", "cut", "refused", "429", "500", "503", "hang"],
-)
-async def test_no_server_is_hammered(script: str, autojump_clock: MockClock) -> None:  # R2
-    servers = Servers(script)
-    with pytest.raises((ConnectionClosed, HandshakeRejected, TransportError, Exception)):
-        async with open_session(
-            Endpoint.url("ws://localhost/v1"),
-            MANUAL,
-            dialer=servers,
-            retry=POLICY,
-            timing=Timing(connect_timeout_s=5),
-        ):
-            await trio.sleep_forever()
-    assert len(servers.dialled) > 10
-    for first in servers.dialled:
-        within = [at for at in servers.dialled if first <= at < first + 60]
-        assert len(within) <= POLICY.max_connects
-    assert servers.dialled[-1] - servers.dialled[0] <= 620
-
-
-@pytest.mark.parametrize(
-    ("script", "error"),
-    [
-        ("401", HandshakeRejected),
-        ("403", HandshakeRejected),
-        ("404", HandshakeRejected),
-        ("close 1008", ConnectionClosed),
-        ("error invalid_api_key", CommandRefused),
-        ("error insufficient_quota", CommandRefused),
-    ],
-)
-@pytest.mark.parametrize("first", [True, False])
-async def test_fatal_answers_are_tried_once(
-    script: str, error: type[Exception], first: bool, autojump_clock: MockClock
-) -> None:  # R2
-    servers = Servers(script) if first else Servers("cut", "close 1000", script)
-    with pytest.raises(error):
-        async with open_session(
-            Endpoint.url("ws://localhost/v1"), MANUAL, dialer=servers, retry=POLICY
-        ):
-            await trio.sleep_forever()
-    assert len(servers.dialled) == (1 if first else 3)
-
-
 async def test_the_first_connection_fails_at_once(autojump_clock: MockClock) -> None:
     servers = Servers("refused")
     with pytest.raises(TransportError, match="nobody listens"):
@@ -257,8 +161,8 @@ async def test_delays_grow_and_start_anew_after_a_healthy_connection(
         async with open_session(
             Endpoint.url("ws://localhost/v1"), MANUAL, dialer=servers, retry=policy
         ) as session:
-            assert session._pump is not None
-            await session._pump._stream.aclose()
+            assert session._connections._serving is not None
+            await session._connections._serving._stream.aclose()
             await trio.sleep_forever()
     gaps = [
         after - before for before, after in zip(servers.dialled, servers.dialled[1:], strict=False)
@@ -269,8 +173,8 @@ async def test_delays_grow_and_start_anew_after_a_healthy_connection(
 async def test_leaving_during_an_outage_is_prompt(autojump_clock: MockClock) -> None:  # R6
     servers = Servers("stay", "refused")
     async with open_session(Endpoint.url("ws://localhost/v1"), MANUAL, dialer=servers) as session:
-        assert session._pump is not None
-        await session._pump._stream.aclose()
+        assert session._connections._serving is not None
+        await session._connections._serving._stream.aclose()
         await trio.sleep(3)
         left = trio.current_time()
     assert trio.current_time() - left < 1.5
@@ -286,8 +190,8 @@ async def test_a_session_that_cannot_be_replaced_fails_with_its_cause(
         async with open_session(
             Endpoint.url("ws://localhost/v1"), MANUAL, dialer=servers, retry=policy
         ) as session:
-            assert session._pump is not None
-            await session._pump._stream.aclose()
+            assert session._connections._serving is not None
+            await session._connections._serving._stream.aclose()
             await session.send_message("waits until it is over")
     assert trio.current_time() - started < 30
 
@@ -298,7 +202,7 @@ async def test_a_peer_that_went_silent_is_replaced(autojump_clock: MockClock) ->
     timing = Timing(keepalive_interval_s=5, keepalive_timeout_s=5)
     async with session_with("One.", "Two.", server=server, timing=timing) as (session, memory):
         await (await session.generate_reply()).wait()
-        assert session._pump is not None
+        assert session._connections._serving is not None
 
         async def silence(*_: object) -> bytes:
             await trio.sleep_forever()
@@ -311,3 +215,101 @@ async def test_a_peer_that_went_silent_is_replaced(autojump_clock: MockClock) ->
             await resumed.receive()
             assert trio.current_time() - dead_since < 20
         assert (await (await session.generate_reply()).wait()).text == "Two."
+
+
+# --- keys that are asked for anew (E6) ----------------------------------------------------------------
+
+
+class Vault:
+    """A key function that fails in one of several ways at some of its calls."""
+
+    def __init__(self, how: str, *, fails: int) -> None:
+        self.asked: list[float] = []
+        self._how = how
+        self._fails = fails
+
+    async def __call__(self) -> str:
+        await trio.lowlevel.checkpoint()
+        self.asked.append(trio.current_time())
+        if 1 < len(self.asked) <= 1 + self._fails:
+            if self._how == "hangs":
+                await trio.sleep_forever()
+            if self._how == "gives it up":
+                raise ConfigurationError("there is no such key any more")
+            raise OSError("the vault sk-secret is closed")
+        return "sk-key"
+
+
+@asynccontextmanager
+async def session_with_key(
+    vault: Vault, **options: Any
+) -> AsyncGenerator[tuple[Session, MemoryServer]]:
+    with trio.fail_after(600):
+        async with memory_server("One.", "Two.") as memory:
+            endpoint = Endpoint.url("ws://localhost/v1", api_key=vault)
+            async with open_session(endpoint, MANUAL, dialer=memory, **options) as session:
+                yield session, memory
+
+
+@pytest.mark.parametrize(("how", "away_s"), [("fails", 3 * 0.1), ("hangs", 3 * 0.1 + 2 * 5)])
+async def test_a_key_that_cannot_be_had_is_a_failed_try(
+    how: str, away_s: float, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    vault = Vault(how, fails=2)
+    policy, timing = RetryPolicy(jitter=0, multiplier=1.0), Timing(connect_timeout_s=5)
+    async with session_with_key(vault, retry=policy, timing=timing) as (session, memory):
+        async with session.subscribe(SessionResumed) as resumed:
+            await memory.streams[-1].aclose()
+            assert (await resumed.receive()).away_s == pytest.approx(away_s, abs=0.05)
+        assert (await (await session.ask("Hi")).wait()).text == "One."
+    assert len(vault.asked) == 4
+    assert "sk-secret" not in caplog.text
+    assert "the key function" in caplog.text
+
+
+async def test_a_key_that_cannot_be_had_at_all_ends_the_session_with_its_cause(
+    autojump_clock: MockClock,
+) -> None:
+    vault = Vault("fails", fails=1000)
+    with pytest.raises(KeyUnavailable, match="OSError") as caught:
+        async with session_with_key(vault, retry=RetryPolicy(give_up_after_s=20)) as (_, memory):
+            await memory.streams[-1].aclose()
+            await trio.sleep_forever()
+    assert isinstance(caught.value.__cause__, OSError)
+    assert 4 < len(vault.asked) <= 13
+
+
+async def test_a_key_function_may_end_the_session(autojump_clock: MockClock) -> None:
+    vault = Vault("gives it up", fails=1)
+    with pytest.raises(ConfigurationError, match="no such key"):
+        async with session_with_key(vault) as (_, memory):
+            await memory.streams[-1].aclose()
+            await trio.sleep_forever()
+    assert len(vault.asked) == 2
+
+
+class Recorder(SessionHook):
+    """Keeps what it is told of connections."""
+
+    def __init__(self) -> None:
+        self.connections: list[ConnectionMetrics] = []
+
+    def on_connection(self, connection: ConnectionMetrics) -> None:
+        self.connections.append(connection)
+
+
+async def test_each_connection_is_measured(autojump_clock: MockClock) -> None:  # M1, M5
+    recorder = Recorder()
+    async with session_with("One.", hooks=[recorder]) as (session, memory):
+        for _ in range(2):
+            memory.refuse_until = trio.current_time() + 5
+            async with session.subscribe(SessionResumed) as resumed:
+                await memory.streams[-1].aclose()
+                await resumed.receive()
+        assert session.metrics.connection is recorder.connections[-1]
+    assert len(recorder.connections) == 3
+    for earlier, later in pairwise(recorder.connections):
+        assert later.started_at - earlier.started_at >= 5
+        assert later.configured_s is not None
+        assert later.handshake_s is not None
+        assert 0 <= later.handshake_s <= later.configured_s < 1

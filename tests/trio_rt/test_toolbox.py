@@ -23,6 +23,9 @@ from trio.testing import MockClock
 import sansio_rt
 from sansio_rt import (
     CallReady,
+    Command,
+    CommandEnded,
+    CommandKind,
     ConfigurationError,
     ConnectionClosed,
     ConnectionLost,
@@ -32,10 +35,12 @@ from sansio_rt import (
     GenerationStarted,
     GenerationStatus,
     LocalProtocolError,
+    Outcome,
     RawClientEvent,
     SequentialIds,
     ServerProtocol,
     SessionConfig,
+    SessionConfigured,
     Tool,
     events,
     tool,
@@ -582,6 +587,28 @@ def call_of(generation: sansio_rt.Generation, name: str, call_id: str) -> CallRe
     call = GeneratedCall(f"item of {call_id}", generation, name, call_id)
     call.arguments = "{}"
     return CallReady(call)
+
+
+async def test_tools_that_came_into_force_after_their_caller_had_given_up_run(
+    autojump_clock: MockClock,
+) -> None:  # S7, T6
+    async def late() -> str:
+        return "done"
+
+    async with toolbox_alone() as (toolbox, generation, answers):
+        update = Command("event_1", CommandKind.UPDATE)
+        update.outcome = Outcome.DEADLINE
+        entries = [tool(late)]
+        toolbox.declare_with(update, entries)
+        toolbox.handlers[CommandEnded](CommandEnded(update))
+        in_force = events.RealtimeSession(tools=[entry.definition() for entry in entries])
+        for session in (events.RealtimeSession(tools=[]), in_force):
+            toolbox.handlers[SessionConfigured](SessionConfigured(session=session))
+        toolbox._of_generation.clear()
+        toolbox.handlers[GenerationStarted](GenerationStarted(generation))
+        toolbox.handlers[CallReady](call_of(generation, "late", "call_1"))
+        await trio.sleep(1)
+        assert answers == [("call_1", "done", True)]
 
 
 async def test_a_call_that_comes_twice_runs_once(autojump_clock: MockClock) -> None:  # T7

@@ -18,6 +18,7 @@ from ._endpoints import EMULATOR, find_endpoint
 from ._interrupt import run_until_signal
 from ._problems import BadUse, ExitCode
 from ._screen import Screen
+from ._summary import summary
 from ._tools import get_time, roll_dice
 from ._turns import SpokenTurn, Turn, check_output, load_turns
 
@@ -114,6 +115,8 @@ async def _converse(plan: _Plan, screen: Screen, writer: WavWriter, timing: Timi
     ):
         conversation = Conversation(session, screen, writer, timeout_s=plan.timeout_s)
         await conversation.hold(plan.turns)
+        for line in summary(session.metrics):
+            screen.line(line)
 
 
 @asynccontextmanager

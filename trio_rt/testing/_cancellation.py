@@ -144,6 +144,7 @@ def cancel_at_every_step(
     every: int = 1,
     max_steps: int = 20_000,
     time_limit_s: float = 3600.0,
+    real_time: bool = False,
 ) -> CancelReport:
     """Runs a scenario again and again, cancelling its `with cut:` block one step later each time.
 
@@ -165,6 +166,8 @@ def cancel_at_every_step(
         every: Only every so many steps are tried.
         max_steps: A block that takes more is a failure.
         time_limit_s: How long one run may take, in seconds of the clock that jumps.
+        real_time: Whether the clock must not jump: for scenarios with sockets or threads, for which a
+            clock that jumps does not wait. Give a short `time_limit_s` then.
 
     Returns:
         How many steps were tried.
@@ -184,7 +187,7 @@ def cancel_at_every_step(
                 scenario,
                 cut,
                 time_limit_s,
-                clock=trio.testing.MockClock(autojump_threshold=0),
+                clock=None if real_time else trio.testing.MockClock(autojump_threshold=0),
                 instruments=[_StepCounter(cut)],
             )
         except BaseException as error:

@@ -52,6 +52,7 @@ def interrupt(
 @pytest.mark.parametrize(
     ("after", "delay_s", "words"),
     [
+        ("numpy", 0.0, INTERRUPTED),
         ("trio_rt.cli._arguments", 0.0, INTERRUPTED),
         ("onnxruntime", 0.0, NOTHING_WRITTEN),  # a thread loads the voice
         ("ctranslate2", 0.1, NOTHING_WRITTEN),  # a thread loads the ears

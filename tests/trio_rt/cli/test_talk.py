@@ -29,6 +29,15 @@ SUMMARY = re.compile(
     r"(\d+\.\d) s of audio; tokens: (\d+) in, (\d+) out"
 )
 
+S = r"\d+\.\d{3} s"
+RECORDS = (  # M1, M5
+    rf"connection: dialled {S}, handshake {S}, configured {S}",
+    rf"response resp_\w+: completed; first token {S}, first audio {S}, done {S}, audio {S}; "
+    r"\d+ tokens in \(\d+ text, \d+ audio, \d+ image, \d+ cached\); "
+    r"\d+ tokens out \(\d+ text, \d+ audio\); \d+\.\d tokens/s",
+    rf"turn 1, from the request: completed; created {S}, first token {S}, first audio {S}, done {S}",
+)
+
 
 @pytest.fixture
 def output(tmp_path: Path) -> Path:
@@ -55,7 +64,9 @@ def test_a_written_turn_is_shown_and_its_answer_written(
     assert written.rate == 24_000
     assert written.duration_s == pytest.approx(float(found[3]), abs=0.06)
     assert np.abs(written.samples).max() > 1_000
-    assert lines[3:] == [f"{output}: the answers are in this file"]
+    for line, pattern in zip(lines[3:6], RECORDS, strict=True):
+        assert re.fullmatch(pattern, line), line
+    assert lines[6:] == [f"{output}: the answers are in this file"]
     assert [path.name for path in output.parent.iterdir()] == ["answer.wav"]
 
 
@@ -71,6 +82,9 @@ def test_a_spoken_turn_shows_both_sides(
     found = SUMMARY.fullmatch(lines[3])
     assert found
     assert found[2] == "the end of speech"
+    kinds = [line.split(":")[0].split(" ")[0] for line in lines[4:-1]]
+    assert kinds == ["connection", "transcript", "response", "turn"]
+    assert lines[7].startswith("turn 1, from the last word: completed; committed 0.")
 
 
 def test_tool_calls_are_run_shown_and_spoken(

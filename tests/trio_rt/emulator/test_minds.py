@@ -263,6 +263,41 @@ def test_it_calls_the_tool_that_fits_with_what_the_question_says(
     assert action == call if call else isinstance(action, Say)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "question", "taken"),
+    [
+        ("unit", {"const": "metre"}, "Measure it in feet", "metre"),
+        ("unit", {"enum": ["miles"]}, "Measure it", "miles"),
+        ("length", {"type": "number"}, "Measure a length of 3", 3.0),
+        (
+            "lengths",
+            {"type": "array", "items": {"type": "integer"}},
+            "Measure 3, 4 and 5",
+            [3, 4, 5],
+        ),
+        ("lengths", {"type": "array", "items": {"type": "number"}}, "Measure 3 and 4", [3, 4]),
+        ("things", {"type": "array", "items": STRING}, "Measure it", None),
+        ("city", STRING, "Can you measure, Berlin or not?", "Berlin"),
+        ("thing", {"type": "object"}, "Measure it", None),
+    ],
+)
+def test_a_parameter_takes_what_its_schema_allows(
+    name: str, value: dict[str, Any], question: str, taken: object
+) -> None:
+    tool = ToolInfo("measure", "Measure", schema((), **{name: value}))
+    arguments = {} if taken is None else {name: taken}
+    assert ask(question, tools=(tool,)) == Call("measure", arguments)
+
+
+def test_arguments_that_nobody_said_are_the_least_that_fits() -> None:
+    parameters = schema(
+        ("size", "odd"), size={"type": "integer", "default": 7}, odd={"type": "null"}
+    )
+    action = ask("Hello", tools=(TIME, ToolInfo("f", "", parameters)), tool_choice="f")
+    assert isinstance(action, Call)
+    assert action.arguments["size"] == 7
+
+
 def test_a_calculator_gets_the_sum() -> None:
     calculator = ToolInfo("calculate", "Evaluate", schema(("expression",), expression=STRING))
     action = ask("What is twelve times seven?", tools=(TIME, calculator))
