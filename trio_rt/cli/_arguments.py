@@ -18,6 +18,8 @@ from ._problems import ExitCode
 __all__ = ["Asked", "make_parser"]
 
 LONGEST_TIMEOUT_S = 24 * 3600
+LONGEST_SOAK_MINUTES = 7 * 24 * 60
+MOST_SESSIONS = 10_000
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,15 @@ def make_parser() -> argparse.ArgumentParser:
         parents=[common],
     )
     _add_serve(serve)
+    soak = commands.add_parser(
+        "soak",
+        help="run many sessions for a while, with faults, and look for leaks",
+        description="Run many sessions for a while, with faults on purpose, and look for leaks and for "
+        "errors that no fault explains. The verdict is the exit code.",
+        allow_abbrev=False,
+        parents=[common],
+    )
+    _add_soak(soak)
     return parser
 
 
@@ -168,12 +179,55 @@ def _add_serve(serve: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_soak(soak: argparse.ArgumentParser) -> None:
+    soak.add_argument(
+        "--sessions", type=_count, default=20, help="how many at a time (default: 20)"
+    )
+    soak.add_argument("--minutes", type=_minutes, default=3.0, help="for how long (default: 3)")
+    soak.add_argument(
+        "--faults",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="whether connections break and servers do wrong (default: they do)",
+    )
+    soak.add_argument(
+        "--seed", type=int, default=0, help="decides what callers do and what fails (default: 0)"
+    )
+    soak.add_argument(
+        "--url",
+        metavar="WHERE",
+        help="another server than the emulators that are run within this program: ws://... or "
+        "wss://...; then only the network fails",
+    )
+    soak.add_argument("--api-key", metavar="KEY", help="the key for --url")
+    soak.add_argument("--model", help="name of the model, for --url")
+    soak.add_argument(
+        "--json", type=Path, metavar="FILE", help="where to write everything that was counted"
+    )
+
+
 def _seconds(text: str) -> float:
     """A positive number of seconds."""
     seconds = float(text)
     if not (math.isfinite(seconds) and 0 < seconds <= LONGEST_TIMEOUT_S):
         raise argparse.ArgumentTypeError(f"{text} is not within 0 and {LONGEST_TIMEOUT_S:,}")
     return seconds
+
+
+def _count(text: str) -> int:
+    """A positive number."""
+    count = int(text)
+    if not 1 <= count <= MOST_SESSIONS:
+        raise argparse.ArgumentTypeError(f"{text} is not within 1 and {MOST_SESSIONS:,}")
+    return count
+
+
+def _minutes(text: str) -> float:
+    """A positive number of minutes."""
+    minutes = float(text)
+    if not (math.isfinite(minutes) and 0 < minutes <= LONGEST_SOAK_MINUTES):
+        raise argparse.ArgumentTypeError(f"{text} is not within 0 and {LONGEST_SOAK_MINUTES:,}")
+    return minutes
 
 
 def _port(text: str) -> int:
@@ -186,3 +240,5 @@ def _port(text: str) -> int:
 
 _seconds.__name__ = "number of seconds"  # argparse says "invalid number of seconds value"
 _port.__name__ = "port"
+_count.__name__ = "number"
+_minutes.__name__ = "number of minutes"

@@ -42,6 +42,10 @@ def _run_command(arguments: argparse.Namespace) -> int:
         from ._talk import talk
 
         return talk(arguments)
+    if arguments.command == "soak":
+        from ._soak import soak
+
+        return soak(arguments)
     from ._serve import serve
 
     return serve(arguments)
@@ -100,9 +104,13 @@ def _is_not_shown_anyway(record: logging.LogRecord) -> bool:
     return "connecting again" not in str(record.msg)
 
 
+_LEVELS = {"talk": logging.WARNING, "serve": logging.INFO, "soak": logging.CRITICAL}
+"""Of the library's log without --debug; what a soak's library logs is counted instead."""
+
+
 @contextmanager
 def _logging(arguments: argparse.Namespace) -> Generator[None]:
-    """Show the library's log: everything with --debug, connections while serving, else warnings."""
+    """Show the library's log: everything with --debug, else as `_LEVELS` says."""
     handler = logging.StreamHandler()
     if arguments.debug:
         handler.setFormatter(logging.Formatter("%(relativeCreated)6.0f ms %(name)s: %(message)s"))
@@ -110,7 +118,7 @@ def _logging(arguments: argparse.Namespace) -> Generator[None]:
     else:
         handler.setFormatter(_OneLine())
         handler.addFilter(_is_not_shown_anyway)
-        level = logging.INFO if arguments.command == "serve" else logging.WARNING
+        level = _LEVELS[arguments.command]
     log = logging.getLogger("trio_rt")
     before = log.level, log.propagate
     log.addHandler(handler)
