@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +23,7 @@ NEVER_LOADED = {
     *("socket", "ssl", "select", "selectors", "socketserver", "http", "urllib.request"),
     *("threading", "concurrent.futures", "multiprocessing", "subprocess", "signal"),
     *("random", "secrets", "logging", "openai", "pydantic", "importlib.metadata"),
+    "sansio_rt.simulation",
 }
 # What no module of the core may import, though a dependency may have loaded it.
 NEVER_IMPORTED = NEVER_LOADED | {
@@ -33,6 +35,12 @@ NEVER_IMPORTED = NEVER_LOADED | {
     "queue",
     "contextvars",
     "sched",
+}
+# A simulation is handed its chance, too, but somebody has to make it of a seed, and run many.
+OUTSIDE_THE_WALL = {
+    "simulation/_seeds.py": {"random"},
+    "simulation/_runner.py": {"multiprocessing"},
+    "simulation/__main__.py": {"time"},
 }
 
 
@@ -49,6 +57,8 @@ def test_importing_the_core_loads_nothing_that_waits() -> None:
         capture_output=True,
         text=True,
         timeout=60,
+        # A measured subprocess would load what measures it.
+        env={name: value for name, value in os.environ.items() if "COVERAGE" not in name},
     )
     path, *loaded = json.loads(done.stdout)
     assert Path(path).parent == PACKAGE
@@ -70,7 +80,8 @@ def test_no_module_of_the_core_waits_or_looks_outside(source: Path) -> None:
     tree = ast.parse(source.read_text(encoding="utf-8"))
     waiting = (ast.AsyncFunctionDef, ast.Await, ast.AsyncFor, ast.AsyncWith)
     assert not [node.lineno for node in ast.walk(tree) if isinstance(node, waiting)]
-    assert not NEVER_IMPORTED & imported_by(tree)
+    allowed = OUTSIDE_THE_WALL.get(source.relative_to(PACKAGE).as_posix(), set())
+    assert NEVER_IMPORTED & imported_by(tree) == allowed
 
 
 def test_the_sources_are_found() -> None:

@@ -1,0 +1,429 @@
+"""The server's side of one connection: the real `ServerProtocol`, its driver, and what it saw."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from .. import events
+from .._server import ServerProtocol
+from .._server_session import ServerSession
+from .._server_work import (
+    CloseWanted,
+    Refusal,
+    ReplyCancelled,
+    ReplyWanted,
+    ServerLimits,
+    TranscriptionWanted,
+)
+from .._sources import SequentialIds
+from ._chance import Chance
+from ._mind import Call, Fail, Mind, Say, Step
+from ._network import Clock
+from ._sound import LoudIsSpeech, Voice, blocks_of, spell
+from ._trace import brief_message
+
+__all__ = ["Peer", "Rejecting", "Service", "Silent", "Taken"]
+
+
+class Taken(NamedTuple):
+    """A message of the client, as it comes to the server."""
+
+    type: str
+    event_id: str | None
+    message: bytes
+
+
+class _Head(Struct, frozen=True, gc=False):
+    type: str
+    event_id: str | UnsetType | None = UNSET
+    item_id: str | UnsetType | None = UNSET
+
+
+class _Response(Struct, frozen=True):
+    id: str = ""
+    conversation_id: str | UnsetType | None = UNSET
+    metadata: dict[str, Any] | UnsetType | None = UNSET
+
+
+class _OfResponse(Struct, frozen=True):
+    response: _Response
+
+
+_decode_head = msgspec.json.Decoder(_Head).decode
+_decode_response = msgspec.json.Decoder(_OfResponse).decode
+_decode_error = msgspec.json.Decoder(events.Error).decode
+
+_APPEND = b'{"type":"input_audio_buffer.append"'
+_CREATED = b'{"type":"response.created"'
+_DONE = b'{"type":"response.done"'
+_ERROR = b'{"type":"error"'
+_COMMITTED = b'{"type":"input_audio_buffer.committed"'
+
+
+class Peer(Protocol):
+    """The far end of a line."""
+
+    def receive_data(self, data: bytes) -> None:
+        """Takes bytes."""
+        ...
+
+    def receive_eof(self) -> None:
+        """No more bytes will come."""
+        ...
+
+    def data_to_send(self) -> bytes:
+        """The bytes to send now."""
+        ...
+
+    @property
+    def over(self) -> bool:
+        """Whether it has nothing more to say and closes the stream."""
+        ...
+
+    def next_deadline(self) -> float | None:
+        """When `handle_timer` has something to do."""
+        ...
+
+    def handle_timer(self) -> None:
+        """Does what is due."""
+        ...
+
+
+class Silent:
+    """A peer that takes the connection and says nothing, ever."""
+
+    over = False
+
+    def receive_data(self, data: bytes) -> None:
+        """Takes bytes."""
+
+    def receive_eof(self) -> None:
+        """No more bytes will come."""
+        self.over = True
+
+    def data_to_send(self) -> bytes:
+        """Nothing."""
+        return b""
+
+    def next_deadline(self) -> float | None:
+        """Never."""
+        return None
+
+    def handle_timer(self) -> None:
+        """Nothing is ever due."""
+
+
+class Rejecting(Silent):
+    """A peer that answers the handshake with another status, and closes.
+
+    Args:
+        status: The HTTP status.
+        retry_after_s: What it asks to wait, or None.
+    """
+
+    def __init__(self, status: int, retry_after_s: int | None = None) -> None:
+        self._answer = f"HTTP/1.1 {status} No\r\nContent-Length: 0\r\nConnection: close\r\n"
+        if retry_after_s is not None:
+            self._answer += f"Retry-After: {retry_after_s}\r\n"
+        self._heard = b""
+        self._answered = False
+
+    def receive_data(self, data: bytes) -> None:
+        """Takes the request."""
+        self._heard += data
+
+    def data_to_send(self) -> bytes:
+        """The answer, once the request is whole."""
+        if self._answered or b"\r\n\r\n" not in self._heard:
+            return b""
+        self._answered = self.over = True
+        return f"{self._answer}\r\n".encode()
+
+
+class _WatchedSession(ServerSession):
+    """A session that shows each message before it takes it and before it is sent."""
+
+    took: Callable[[bytes], None]
+    said: Callable[[bytes], None]
+    odd: list[bytes]
+
+    def receive_message(self, message: str | bytes, now: float) -> None:
+        """Shows it first."""
+        self.took(message if isinstance(message, bytes) else message.encode())
+        super().receive_message(message, now)
+
+    def messages_to_send(self) -> list[bytes]:
+        """Shows them, and adds what no session says."""
+        messages = super().messages_to_send()
+        for message in messages:
+            self.said(message)
+        odd, self.odd = self.odd, []
+        return messages + odd
+
+    def complain(self, code: str, *, close_code: int | None = None) -> None:
+        """Sends an error that answers nothing, and closes where a code is given."""
+        refusal = Refusal("That is how it is.", code=code, error_type="server_error")
+        self._outbox.refuse(refusal, None)
+        if close_code is not None:
+            self._outbox.ask(CloseWanted(close_code, code))
+
+
+class _Reply:
+    """A reply that the mind is thinking of."""
+
+    def __init__(self, response_id: str, steps: list[Step]) -> None:
+        self.response_id = response_id
+        self.steps = steps
+
+
+class Service:
+    """One connection of the emulated service.
+
+    Attributes:
+        number: Which service it is, from 1.
+        connection: Which of the client's connections it serves, from 1.
+        protocol: The server's protocol object.
+        session: Its session.
+        opened_at: When its line was opened.
+        heard: Samples of the caller that are waiting in the input buffer, by block.
+        heard_of_item: Samples of the caller in each item that was made of the buffer, by block.
+        last_block: The last block that was appended.
+        asked_by: The event of ours that the active response of the conversation answers, or None.
+        errors: What it complained of.
+        disorder: Two blocks of which the second came too late, or None.
+        spoken: The sound of each reply's messages as the mind gave it, by response id.
+
+    Args:
+        number: Which service it is.
+        connection: Which of the client's connections it serves.
+        clock: Virtual time.
+        mind: Thinks of replies.
+        chance: The source of decisions.
+        pace: How many seconds of speech are released in a second; None: at once.
+        session_s: How long its session lives.
+        epoch_s: The wall clock's time, in Unix seconds, when virtual time is 0.
+        note: Writes a line of the trace, or None.
+        on_message: Told each message that the client sent, before it is handled.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        connection: int,
+        clock: Clock,
+        mind: Mind,
+        chance: Chance,
+        *,
+        pace: float | None,
+        session_s: float,
+        epoch_s: float,
+        note: Callable[[str], None] | None,
+        on_message: Callable[[Service, Taken], None],
+    ) -> None:
+        self.number = number
+        self.connection = connection
+        self._on_message = on_message
+        self.session = _WatchedSession(
+            detector=LoudIsSpeech(),
+            ids=SequentialIds(f"s{number}_"),
+            limits=ServerLimits(session_s=session_s),
+            pace=pace,
+            epoch_s=epoch_s,
+        )
+        self.session.took = self._took
+        self.session.said = self._said
+        self.session.odd = []
+        self.protocol = ServerProtocol(self.session)
+        self.heard: Counter[int] = Counter()
+        self.heard_of_item: dict[str, Counter[int]] = {}
+        self.disorder: tuple[int, int] | None = None
+        self.last_block = 0
+        self.asked_by: str | None = None
+        self.active: str | None = None
+        self.errors: list[events.ErrorDetails] = []
+        self.spoken: dict[str, list[bytes]] = {}
+        self.opened_at = clock.now
+        self._clock = clock
+        self._mind = mind
+        self._chance = chance
+        self._note = note
+        self._replies: dict[str, _Reply] = {}
+        self._listening = 0
+        self._voice = Voice()
+
+    # --- the line ---------------------------------------------------------------------------
+
+    def receive_data(self, data: bytes) -> None:
+        """Takes bytes."""
+        self.protocol.receive_data(data, self._clock.now)
+        self._work()
+
+    def receive_eof(self) -> None:
+        """No more bytes will come."""
+        self.protocol.receive_eof(self._clock.now)
+        self._work()
+
+    def data_to_send(self) -> bytes:
+        """The bytes to send now."""
+        return self.protocol.data_to_send()
+
+    @property
+    def over(self) -> bool:
+        """Whether the connection has ended, so that the stream is to be closed."""
+        return self.protocol.ending is not None
+
+    def next_deadline(self) -> float | None:
+        """When `handle_timer` has something to do."""
+        return self.protocol.next_deadline()
+
+    def handle_timer(self) -> None:
+        """Does what is due."""
+        self.protocol.handle_timer(self._clock.now)
+        self._work()
+
+    @property
+    def idle(self) -> bool:
+        """Whether it thinks of nothing, says nothing, and listens to nothing."""
+        return not (self._replies or self._listening or self.active)
+
+    # --- what the plan makes it do ----------------------------------------------------------
+
+    def receive_event(self, event: events.ClientEvent) -> None:
+        """Lets the session take an event that the client did not send: somebody else did."""
+        if not self.session.closed:
+            ServerSession.receive_message(self.session, events.encode(event), self._clock.now)
+            self._work()
+
+    def say(self, message: bytes) -> None:
+        """Sends any text message to the client."""
+        self.session.odd.append(message)
+
+    def complain(self, code: str, *, close_code: int | None = None) -> None:
+        """Sends an error that answers nothing, and closes where a code is given."""
+        if not self.session.closed:
+            self.session.complain(code, close_code=close_code)
+            self._work()
+
+    # --- what the session wants -------------------------------------------------------------
+
+    def _work(self) -> None:
+        while (work := self.protocol.next_event()) is not None:
+            match work:
+                case ReplyWanted(response_id=response_id):
+                    steps = self._mind.reply(work, self._chance)
+                    self._replies[response_id] = _Reply(response_id, steps)
+                    self.spoken[response_id] = []
+                    self._go_on(self._replies[response_id], work.audio)
+                case ReplyCancelled(response_id=response_id):
+                    self._replies.pop(response_id, None)
+                case TranscriptionWanted(item_id=item_id, pcm=pcm):
+                    self._listen(item_id, pcm)
+                case _:  # pragma: no cover - speech is not streamed, and a close is the protocol's
+                    pass
+
+    def _listen(self, item_id: str, pcm: bytes) -> None:
+        blocks = blocks_of(pcm)
+        counted: Counter[int] = Counter()
+        for block, count in blocks:
+            counted[block] += count
+        self.heard_of_item[item_id] = counted
+        delay_s = self._chance.choice((0.0, 0.0, 0.1, 0.8))
+        fails = self._chance.random() < 0.1
+        self._listening += 1
+
+        def answer() -> None:
+            self._listening -= 1
+            if fails:
+                self.session.transcription_failed(item_id, "too loud", self._clock.now)
+            else:
+                self.session.transcribed(item_id, spell(pcm), self._clock.now)
+            self._work()
+
+        self._clock.at(self._clock.now + delay_s, answer)
+
+    def _go_on(self, reply: _Reply, audio: bool) -> None:
+        """Takes the next step of a reply once it was thought of."""
+        while reply.steps:
+            step = reply.steps[0]
+            if step.after_s:
+                reply.steps[0] = msgspec.structs.replace(step, after_s=0.0)
+                self._clock.at(self._clock.now + step.after_s, lambda: self._resume(reply, audio))
+                return
+            reply.steps.pop(0)
+            self._do(reply.response_id, step, audio)
+        if self._replies.pop(reply.response_id, None) is not None:
+            self.session.finish(reply.response_id, self._clock.now)
+            self._work()
+
+    def _resume(self, reply: _Reply, audio: bool) -> None:
+        if self._replies.get(reply.response_id) is reply:
+            self._go_on(reply, audio)
+
+    def _do(self, response_id: str, step: Step, audio: bool) -> None:
+        session, now = self.session, self._clock.now
+        match step:
+            case Say(text=text, audio_ms=audio_ms):
+                session.begin_message(response_id, now)
+                session.push_text(response_id, text, now)
+                sound = self._voice.speak(audio_ms) if audio else b""
+                self.spoken[response_id].append(sound)
+                if sound:
+                    session.push_audio(response_id, sound, now)
+                session.end_message(response_id, now)
+            case Call(name=name, arguments=arguments):
+                session.call_function(response_id, name, arguments, now)
+            case Fail(code=code):  # pragma: no branch - there is no other step
+                self._replies.pop(response_id, None)
+                session.fail(response_id, "it cannot be said", now, code=code)
+        self._work()
+
+    # --- what passes ------------------------------------------------------------------------
+
+    def _took(self, message: bytes) -> None:
+        if message.startswith(_APPEND):
+            self._count(message)
+            taken = Taken("input_audio_buffer.append", None, message)
+        else:
+            head = _decode_head(message)
+            event_id = head.event_id if isinstance(head.event_id, str) else None
+            taken = Taken(head.type, event_id, message)
+            if head.type == "input_audio_buffer.clear":
+                self.heard.clear()
+        if self._note is not None:
+            self._note(f"server {self.number} <- {brief_message(message)}")
+        self._on_message(self, taken)
+
+    def _count(self, message: bytes) -> None:
+        event = events.decode_client(message)
+        assert isinstance(event, events.InputAudioBufferAppend)
+        for block, count in blocks_of(event.audio):
+            self.heard[block] += count
+            if block < self.last_block:
+                self.disorder = self.last_block, block
+            self.last_block = block
+
+    def _said(self, message: bytes) -> None:
+        if message.startswith(_CREATED):
+            response = _decode_response(message).response
+            if response.conversation_id is not None:
+                metadata = response.metadata if isinstance(response.metadata, dict) else {}
+                self.active = response.id
+                self.asked_by = metadata.get("client_event_id")
+        elif message.startswith(_DONE):
+            if _decode_response(message).response.id == self.active:
+                self.active = self.asked_by = None
+        elif message.startswith(_COMMITTED):
+            self._commit(message)
+        elif message.startswith(_ERROR):
+            self.errors.append(_decode_error(message).error)
+        if self._note is not None:
+            self._note(f"server {self.number} -> {brief_message(message)}")
+
+    def _commit(self, message: bytes) -> None:
+        item_id = _decode_head(message).item_id
+        self.heard -= self.heard_of_item.get(str(item_id), Counter())
