@@ -1,0 +1,475 @@
+"""One life of a client: a fuzzed server, a fuzzed caller and a fuzzed clock by turns, from one byte string.
+
+Bytes 0 and 1 choose the session. Then each step is one byte that says who does what, and the bytes that it
+wants for its arguments. `fuzz.record` writes lives with the same table.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from fuzz.client_watch import Watch, check_bounds, check_heard, check_over, digest
+from fuzz.drawing import ODD_VALUES, Draw
+from fuzz.framing import frame, sent_frames
+from fuzz.scripted_server import ScriptedServer
+from fuzz.shapes import Json, draw_event
+from fuzz.snapshots import Snapshot
+from sansio_rt import (
+    ClientProtocol,
+    Command,
+    ConnectionState,
+    Endpoint,
+    Limits,
+    LocalProtocolError,
+    RetryPolicy,
+    SchemaError,
+    SequentialIds,
+    ServerVad,
+    SessionConfig,
+    Timing,
+    Transcription,
+    events,
+    tool,
+)
+
+MOST_STEPS = 16
+MAX_LIFE_BYTES = 384
+"""The longest input of a life; most are far shorter."""
+START_S = 100.0
+UPGRADE = (
+    b"HTTP/1.1 101 \r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Accept: ICX+Yqv66kxgM0FcWaLWlFLwTAI=\r\n\r\n"  # for a nonce of zeros
+)
+_LIMITS = Limits(
+    max_message_bytes=20_000,
+    max_pending_commands=12,
+    max_open_responses=4,
+    max_response_bytes=6_000,
+    max_items=24,
+    max_conversation_bytes=20_000,
+    max_kept_audio_s=0.5,
+    max_text_recoveries=1,
+)
+_RETRY = RetryPolicy(first_delay_s=0.1, jitter=0.0, max_connects=3, give_up_after_s=5.0)
+_WORDS = ("one", "two words", "", "and three more")
+_SECONDS = (0.0, 0.01, 0.3, 1.1, 5.0, 11.0, 25.0, 70.0)
+_CODES = (
+    "conversation_already_has_active_response",
+    "response_cancel_not_active",
+    "item_create_duplicate_item_id",
+    "item_truncate_invalid_item_id",
+    "session_expired",
+    "server_error",
+    "invalid_value",
+    "input_audio_buffer_commit_empty",
+    "insufficient_quota",
+    "",
+)
+_CHANGES: tuple[Json, ...] = (
+    {"instructions": "Be kind."},
+    {"instructions": "Be brief.", "speed": 1.2},
+    {"voice": "cedar"},
+    {"turn_detection": None},
+    {"turn_detection": ServerVad(create_response=True)},
+    {"output_modalities": ["text"]},
+    {"speed": 7},
+    {"no_such_setting": 1},
+    {},
+)
+_encode = msgspec.json.Encoder().encode
+
+
+def look(at: str = "it") -> str:
+    """Looks."""
+    return at
+
+
+def _made(session: int) -> ClientProtocol:
+    """A client that nobody has connected yet; the bits of `session` choose its settings."""
+    config = SessionConfig(
+        turn_detection=ServerVad(silence_duration_ms=200) if session & 1 else None,
+        transcription=Transcription(model="whisper-1") if session & 1 else None,
+        tools=[tool(look)],
+        instructions="Be there.",
+    )
+    client = ClientProtocol(
+        Endpoint.url("ws://127.0.0.1:1/v1", dialect="beta" if session & 4 else "ga"),
+        config,
+        ids=SequentialIds("c"),
+        random_bytes=bytes,
+        limits=_LIMITS,
+        timing=Timing(keepalive_interval_s=10.0 if session & 8 else None, keepalive_timeout_s=5.0),
+        retry=_RETRY if session & 2 else None,
+    )
+    client.raw_events = True
+    return client
+
+
+def _ready(session: int) -> ClientProtocol:
+    """The same, connected and configured."""
+    client = _made(session)
+    client.connect(START_S)
+    client.receive_data(UPGRADE, START_S)
+    answer: Json = {"type": "session.updated", "session": to_be_accepted(client)}
+    client.receive_data(frame(_encode(answer)), START_S)
+    assert client.state is ConnectionState.READY
+    client.data_to_send()
+    while client.next_event() is not None:
+        pass
+    return client
+
+
+def to_be_accepted(client: ClientProtocol) -> Any:
+    """The session object that accepts what a client wants, as plain JSON."""
+    return msgspec.json.decode(
+        events.encode(events.SessionUpdate(session=client.wanted.to_wire()))
+    )["session"]
+
+
+@functools.cache
+def _snapshot(session: int, *, ready: bool) -> Snapshot[ClientProtocol]:
+    return Snapshot(lambda: _ready(session) if ready else _made(session))
+
+
+class ClientLife:
+    """A client with everything around it."""
+
+    def __init__(self, draw: Draw) -> None:
+        session = draw.byte()
+        self.draw = draw
+        self.now = START_S
+        ready = session < 224
+        self.client = _snapshot(session & 15, ready=ready).restore()
+        self.server = ScriptedServer()
+        self.watch = Watch()
+        self.commands: list[Command] = []
+        self.base: list[events.Item] = []
+        if not ready:
+            self.client.connect(self.now)
+            self.client.data_to_send()
+
+    def live(self) -> None:
+        """The whole life."""
+        for _ in range(MOST_STEPS):
+            if not self.draw.left:
+                break
+            self.step()
+        self.end()
+
+    def step(self) -> None:
+        """One turn of somebody."""
+        what = self.draw.byte()
+        STEPS[what % len(STEPS)](self)
+        self.collect()
+        check_bounds(self.client)
+
+    def collect(self) -> None:
+        """Takes everything that the client made."""
+        client, watch = self.client, self.watch
+        while (event := client.next_event()) is not None:
+            watch.take(event)
+        pending = client.pending_bytes
+        output = client.data_to_send()
+        assert len(output) == pending
+        if output and client.state is not ConnectionState.CONNECTING:
+            sent_frames(output, masked=True)
+        for sent in watch.sent:
+            self.server.asked.append(sent)
+            if isinstance(sent, events.ConversationItemCreate):
+                self.server.note(getattr(sent.item, "id", None))
+        watch.sent.clear()
+
+    def attempt(self, call: Callable[[], Any]) -> None:
+        """A call of the application; where it is refused, it has changed nothing."""
+        before = digest(self.client)
+        try:
+            result = call()
+        except LocalProtocolError as refusal:
+            assert str(refusal)
+            assert digest(self.client) == before, refusal
+            return
+        for made in result if isinstance(result, list) else [result]:
+            if isinstance(made, Command):
+                self.commands.append(made)
+
+    def tell(self, messages: list[Json]) -> None:
+        """The server sends messages, in one read or one by one."""
+        if self.client.state in (ConnectionState.IDLE, ConnectionState.CLOSED):
+            return
+        self.receive(b"".join(frame(_encode(message)) for message in messages))
+
+    def receive(self, data: bytes) -> None:
+        """The client gets bytes."""
+        self.client.receive_data(data, self.now)
+
+    def pick(self) -> str:
+        """An id that somebody has heard of."""
+        ids = self.client.conversation.ids() if self.draw.byte() & 1 else self.server.ids
+        return self.draw.choice(ids) if ids else "nobody"
+
+    # --- the server -------------------------------------------------------------------------
+
+    def server_answers(self) -> None:
+        """What was asked first is answered as the service would."""
+        if self.server.asked:
+            self.tell(self.server.answer(self.server.asked.popleft(), self.draw))
+
+    def server_answers_all(self) -> None:
+        """Everything that was asked is answered."""
+        for _ in range(len(self.server.asked)):
+            self.server_answers()
+
+    def server_answers_out_of_order(self) -> None:
+        """One of what was asked is answered, maybe again later."""
+        if self.server.asked:
+            event = self.draw.choice(self.server.asked)
+            self.tell(self.server.answer(event, self.draw))
+
+    def server_refuses(self) -> None:
+        """An error, for what was asked first, for nobody, or for somebody else."""
+        code, kind = self.draw.choice(_CODES), ("invalid_request_error", "server_error")
+        asked = self.server.asked
+        event = asked.popleft() if asked else events.InputAudioBufferClear(event_id=self.pick())
+        self.tell(self.server.refusal(event, code, kind[self.draw.byte() & 1]))
+
+    def server_forgets(self) -> None:
+        """What was asked first is never answered."""
+        if self.server.asked:
+            self.server.asked.popleft()
+
+    def server_goes_on(self) -> None:
+        """A response goes on."""
+        self.tell(self.server.advance(self.draw))
+
+    def server_hears(self) -> None:
+        """The caller's voice."""
+        self.tell(self.server.heard(self.draw))
+
+    def server_commits(self) -> None:
+        """The server ends the caller's turn."""
+        self.tell(self.server.committed(self.draw))
+
+    def server_begins(self) -> None:
+        """A response that nobody asked for."""
+        self.tell(self.server.created({}))
+
+    def server_says_anything(self) -> None:
+        """Any event, with ids that mean something, and some fields spoilt."""
+        self.tell([draw_event(self.draw, server=True, ids=tuple(self.server.ids))])
+
+    def server_says_raw_json(self) -> None:
+        """A text message of the fuzzer's own."""
+        self.receive(frame(self.draw.block().decode("utf-8", "replace").encode()))
+
+    def server_sends_bytes(self) -> None:
+        """Bytes that need not be frames."""
+        self.receive(self.draw.take(self.draw.byte()))
+
+    def server_closes(self) -> None:
+        """A close frame, or none."""
+        how = self.draw.byte()
+        if how & 1:
+            code = (1000, 1001, 1008, 1011, 3000, 4000, 1013, 1012)[how >> 1 & 7]
+            self.receive(frame(code.to_bytes(2, "big") + b"bye", opcode=8))
+        else:
+            self.client.receive_eof(self.now)
+
+    def server_upgrades(self) -> None:
+        """The answer to the handshake."""
+        answers = (UPGRADE, b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n", UPGRADE[:20])
+        self.receive(answers[self.draw.byte() % 3])
+
+    # --- the caller -------------------------------------------------------------------------
+
+    def caller_says(self) -> None:
+        """A message."""
+        draw, how = self.draw, self.draw.byte()
+        options: Json = {"role": ("user", "system", "assistant", "robot")[how & 3]}
+        if how & 4:
+            options["previous_item_id"] = self.pick()
+        if how & 8:
+            options["item_id"] = ("mine_1", "mine_2", "x" * 40, "")[how >> 4 & 3]
+        words = draw.choice(_WORDS)
+        self.attempt(lambda: self.client.send_message(words, **options))
+
+    def caller_asks(self) -> None:
+        """A reply is wanted."""
+        how = self.draw.byte()
+        options: Json = {"wait_if_busy": not how & 1}
+        if how & 2:
+            options["conversation"] = "none"
+        if how & 4:
+            options["modalities"] = (["text"], ["audio"], ["sound"], [])[how >> 6]
+        if how & 8:
+            options["tool_choice"] = ("look", "no_such_tool")[how >> 6 & 1]
+        if how & 16:
+            options["metadata"] = {f"key{n}": "x" for n in range(how >> 5)}
+        self.attempt(lambda: self.client.generate_reply(**options))
+
+    def caller_interrupts(self) -> None:
+        """Somebody barges in."""
+        running = [generation.id for generation in self.client.generations]
+        chosen = self.draw.choice([None, "nobody", *running])
+        self.attempt(lambda: self.client.interrupt(chosen))
+
+    def caller_truncates(self) -> None:
+        """An answer was heard in part."""
+        item_id = self.pick()
+        entry = self.client.conversation.get(item_id)
+        how = self.draw.byte()
+        if how & 1 or entry is None:
+            end_ms = (0, 1, 20, 40, 150, 10_000, -1, 33)[how >> 1 & 7]
+            self.attempt(lambda: self.client.truncate(item_id, audio_end_ms=end_ms))
+        else:
+            words = entry.text[: how >> 1 & 7]
+            self.attempt(lambda: self.client.truncate(item_id, heard_text=words))
+
+    def caller_deletes(self) -> None:
+        """An item is taken out, or asked for."""
+        item_id = self.pick()
+        client = self.client
+        call = client.delete_item if self.draw.flag() else client.retrieve_item
+        self.attempt(lambda: call(item_id))
+
+    def caller_edits(self) -> None:
+        """The whole conversation at once, on what it is or what it was."""
+        how = self.draw.byte()
+        current = self.client.conversation.items()
+        source = self.base if how & 1 else current
+        wanted: list[events.Item] = list(reversed(source)) if how & 2 else list(source)
+        del wanted[how >> 5 :]
+        if how & 4:
+            part = events.InputText(text="edited")
+            wanted.append(events.Message(role="user", content=[part]))
+        if how & 8 and wanted and isinstance(wanted[0], events.Message):
+            part = events.InputText(text="changed")
+            wanted[0] = events.Message(role="user", content=[part], id=wanted[0].id)
+        base = self.base if how & 1 else None
+        self.attempt(lambda: self.client.update_conversation(wanted, base=base))
+        if how & 16:
+            self.base = current
+
+    def caller_answers_call(self) -> None:
+        """A tool is done."""
+        call_id = self.draw.choice(["nobody", *self.watch.calls])
+        reply = self.draw.flag()
+        self.attempt(lambda: self.client.send_tool_output(call_id, "done", reply=reply))
+
+    def caller_speaks(self) -> None:
+        """Audio, of odd lengths too."""
+        how = self.draw.byte()
+        audio = bytes(((960, 4_800, 9_600, 1)[how & 3]) * (1 + (how >> 6)))
+        rate = (None, 8_000, 16_000, 24_000)[how >> 2 & 3]
+        self.attempt(lambda: self.client.push_audio(audio, rate=rate))
+
+    def caller_commits(self) -> None:
+        """A turn ends, or is taken back."""
+        client = self.client
+        self.attempt(client.commit_audio if self.draw.flag() else client.clear_audio)
+
+    def caller_updates(self) -> None:
+        """Settings change."""
+        changes = self.draw.choice(_CHANGES)
+        self.attempt(lambda: self.client.update(**changes))
+
+    def caller_abandons(self) -> None:
+        """Somebody does not wait for a reply any more."""
+        if self.commands:
+            command = self.draw.choice(self.commands)
+            self.attempt(lambda: self.client.abandon(command))
+
+    def caller_sends_event(self) -> None:
+        """An event of any kind, as it is."""
+        data = draw_event(self.draw, server=False, ids=tuple(self.server.ids))
+        try:
+            event = events.client_event_from(data)
+        except SchemaError:
+            return
+        self.attempt(lambda: self.client.send(event))
+
+    def caller_makes_item(self) -> None:
+        """An item of any kind."""
+        data = {
+            "type": "conversation.item.create",
+            "item": copy.deepcopy(self.draw.choice(ODD_VALUES)),
+        }
+        try:
+            event = events.client_event_from(data)
+        except SchemaError:
+            return
+        item: Any = getattr(event, "item", None)
+        self.attempt(lambda: self.client.create_item(item))
+
+    def caller_closes(self) -> None:
+        """The session ends."""
+        self.client.close()
+
+    # --- time and the connection ------------------------------------------------------------
+
+    def time_passes(self) -> None:
+        """The clock goes on; what was due is done."""
+        self.now += self.draw.choice(_SECONDS)
+        self.client.handle_timer(self.now)
+        deadline = self.client.next_deadline()
+        assert deadline is None or deadline > self.now, "a deadline that has passed"
+
+    def deadline_comes(self) -> None:
+        """The clock goes on to what is due next."""
+        deadline = self.client.next_deadline()
+        if deadline is not None:
+            self.now = max(self.now, deadline)
+            self.client.handle_timer(self.now)
+            after = self.client.next_deadline()
+            assert after is None or after > self.now, "a deadline that has passed"
+
+    def connects_again(self) -> None:
+        """A lost connection is replaced, and mostly by one that works."""
+        if self.watch.reconnect_at is None or self.watch.closed:
+            return
+        self.now = max(self.now, self.watch.reconnect_at)
+        self.watch.reconnect_at = None
+        self.server = ScriptedServer()
+        self.client.connect(self.now)
+        self.client.data_to_send()
+        if self.draw.byte() < 200:
+            self.receive(UPGRADE)
+            self.collect()
+            self.server_answers()
+
+    # --- the end ----------------------------------------------------------------------------
+
+    def end(self) -> None:
+        """The caller closes, the server goes, and nothing is left."""
+        check_heard(self.client)
+        if self.client.state is ConnectionState.IDLE:
+            return
+        self.client.close()
+        self.collect()
+        self.client.receive_eof(self.now)
+        self.collect()
+        self.now += 2.0
+        self.client.handle_timer(self.now)
+        self.collect()
+        check_over(self.client, self.watch, self.commands)
+
+
+_L = ClientLife
+# What is more often useful stands there more often. New steps go to the end of a row of their own kind, and
+# change what the corpus means: merge it afterwards.
+STEPS: tuple[Callable[[ClientLife], None], ...] = (
+    *(_L.server_answers, _L.server_answers_all, _L.server_answers_out_of_order),
+    *(_L.server_goes_on, _L.server_goes_on, _L.server_goes_on, _L.server_begins),
+    *(_L.server_hears, _L.server_commits, _L.server_refuses, _L.server_forgets),
+    *(_L.server_says_anything, _L.server_says_raw_json, _L.server_sends_bytes),
+    *(_L.server_closes, _L.server_upgrades),
+    *(_L.caller_says, _L.caller_asks, _L.caller_interrupts, _L.caller_truncates),
+    *(_L.caller_deletes, _L.caller_edits, _L.caller_answers_call, _L.caller_speaks),
+    *(_L.caller_commits, _L.caller_updates, _L.caller_abandons, _L.caller_sends_event),
+    *(_L.caller_makes_item, _L.caller_closes),
+    *(_L.time_passes, _L.deadline_comes, _L.connects_again),
+)

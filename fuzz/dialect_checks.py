@@ -1,0 +1,98 @@
+"""What must hold of a dialect that is not the GA's, there and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from fuzz.codec_checks import decoded
+from fuzz.drawing import Draw
+from fuzz.shapes import Json, draw_event
+from sansio_rt import Dialect, LocalProtocolError, SchemaError, UnsupportedByDialect, events
+from sansio_rt._dialects import (
+    client_from_wire,
+    decode,
+    encode,
+    from_wire,
+    server_to_wire,
+    to_wire,
+)
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+
+
+def fuzz_dialect(dialect: Dialect, data: bytes) -> None:
+    """Byte 0 chooses what is tried; the rest draws an event, or is a server's text."""
+    draw = Draw(data)
+    match draw.byte() & 3:
+        case 0:
+            _server_text(dialect, draw.rest())
+        case 1:
+            _server_event(dialect, draw_event(draw, server=True))
+        case 2:
+            _client_event(dialect, draw_event(draw, server=False))
+        case _:
+            _read_as_it_is(dialect, draw)
+
+
+def _server_text(dialect: Dialect, text: bytes) -> None:
+    """The fast road and the slow one lead to the same event."""
+    fast = decoded(lambda message: decode(dialect, message), text)
+    try:
+        data = _decode(text)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        assert fast is None
+        return
+    if not isinstance(data, dict):
+        assert fast is None
+        return
+    slow = decoded(lambda event: events.server_event_from(from_wire(dialect, event)), data)  # type: ignore[arg-type]
+    assert fast == slow, (fast, slow)
+
+
+def _server_event(dialect: Dialect, event: Json) -> None:
+    """What the server's role writes, the client's reads as it was meant."""
+    before = _encode(event)
+    try:
+        written = server_to_wire(dialect, event)
+    except UnsupportedByDialect:
+        written = None
+    assert _encode(event) == before, "the argument was changed"
+    if written is None:
+        return
+    text = _encode(written)
+    _server_text(dialect, text)
+    read = from_wire(dialect, _decode(text))
+    assert server_to_wire(dialect, read) == _decode(text), "there, back and there is not there"
+
+
+def _client_event(dialect: Dialect, event: Json) -> None:
+    """What the client's role writes, the server's reads, and writing that again is the same."""
+    before = _encode(event)
+    try:
+        written = to_wire(dialect, event)
+    except UnsupportedByDialect as refusal:
+        assert dialect.value in str(refusal)
+        written = None
+    assert _encode(event) == before, "the argument was changed"
+    if written is not None:
+        read = client_from_wire(dialect, _decode(_encode(written)))
+        again = to_wire(dialect, read)
+        assert _decode(_encode(again)) == _decode(_encode(written)), (written, read, again)
+    try:
+        made = events.client_event_from(event)
+        text = encode(dialect, made)
+    except (SchemaError, LocalProtocolError):
+        return
+    assert isinstance(_decode(text), dict)
+
+
+def _read_as_it_is(dialect: Dialect, draw: Draw) -> None:
+    """Reading refuses nothing, whatever dialect the event is in, and changes nothing."""
+    event: Json = draw_event(draw, server=draw.flag())
+    before = _encode(event)
+    readings: tuple[Any, ...] = (from_wire(dialect, event), client_from_wire(dialect, event))
+    assert all(isinstance(reading, dict) for reading in readings)
+    assert _encode(event) == before, "the argument was changed"

@@ -1,0 +1,74 @@
+"""The process that fuzzes: `python -m fuzz.engine TARGET FINDINGS PACKAGES [libFuzzer arguments]`.
+
+Started by `fuzz.campaign`, since libFuzzer wants a process of its own. Only PACKAGES
+(with commas between) are instrumented: the fuzzer is to learn what their code does, not what targets do.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import traceback
+from pathlib import Path
+
+import atheris
+
+from fuzz import targets
+from fuzz.findings import Run, run_timed, signature
+from fuzz.storage import name_of
+
+MARK = "FINDING "
+"""Begins the line that tells `fuzz.campaign` of a file."""
+STARTED = "STARTED "
+"""Begins the line that tells how much processor time went by before the first execution."""
+PROGRAM = "FUZZ_PROGRAM"
+"""The environment variable with an executable that starts this module for this target."""
+
+
+class Noting:
+    """A target that writes down what fails, and goes on: one finding does not hide the next.
+
+    Args:
+        run: The target.
+        folder: Where the first input of each kind goes, with what was raised beside it.
+    """
+
+    def __init__(self, run: Run, folder: Path) -> None:
+        self._run = run
+        self._folder = folder
+        self._seen: set[str] = set()
+
+    def __call__(self, data: bytes) -> None:
+        try:
+            run_timed(self._run, data)
+        except Exception as failure:
+            kind = signature(failure)
+            if kind not in self._seen:
+                self._seen.add(kind)
+                self._note(data, failure, kind)
+
+    def _note(self, data: bytes, failure: Exception, kind: str) -> None:
+        file = self._folder / f"finding-{name_of(data)}"
+        file.write_bytes(data)
+        told = "".join(traceback.format_exception(failure))
+        file.with_suffix(".txt").write_text(f"{kind}\n\n{told}", "utf-8")
+        print(f"{MARK}{file} {kind}", file=sys.stderr, flush=True)
+
+
+def main(arguments: list[str]) -> None:
+    """Fuzzes until libFuzzer ends the process."""
+    name, folder, packages, *rest = arguments
+    with atheris.instrument_imports(include=packages.split(",")):
+        target = targets.load(name)
+    # Templates and snapshots are made once, on the first input: not while somebody counts.
+    target.run(b"")
+    noting = Noting(target.run, Path(folder))
+    # libFuzzer starts itself anew to merge, and takes the first argument for its program.
+    atheris.Setup([os.environ.get(PROGRAM, sys.argv[0]), *rest], noting)
+    print(f"{STARTED}{time.process_time()}", file=sys.stderr, flush=True)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,264 @@
+"""The harness itself: its pieces, and that a planted mistake is found, kept, minimised and replayed."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fuzz import campaign, command_line, dictionary, record, shapes, targets
+from fuzz.client_life import UPGRADE, ClientLife
+from fuzz.drawing import Draw
+from fuzz.findings import failure_of, minimise, signature
+from fuzz.framing import first_frames, frame, sent_frames
+from fuzz.storage import Storage, name_of, pack, unpack
+from fuzz.wire_life import pieces
+from sansio_rt import ServerProtocol, events
+
+needs_atheris = pytest.mark.skipif(
+    importlib.util.find_spec("atheris") is None,
+    reason='atheris is not installed: pip install "trio-rt[fuzz]"',
+)
+
+
+# --- bytes to choices ---------------------------------------------------------------------------
+
+
+@given(st.binary(max_size=40))
+def test_drawing_never_fails_and_ends(data: bytes) -> None:
+    draw = Draw(data)
+    for _ in range(20):
+        draw.byte()
+        assert draw.below(7) < 7
+        assert draw.choice("abc") in "abc"
+        assert len(draw.text()) <= 63
+        draw.block()
+    assert draw.left == 0
+    assert draw.byte() == 0
+
+
+@given(st.binary(max_size=200), st.integers(0, 255))
+def test_pieces_are_the_whole(data: bytes, way: int) -> None:
+    assert b"".join(pieces(data, way)) == data
+    assert all(pieces(data, way))
+
+
+@given(st.lists(st.binary(max_size=200), max_size=6), st.integers(0, 7), st.booleans())
+def test_the_first_frames_are_whole(payloads: list[bytes], count: int, masked: bool) -> None:
+    frames = [
+        frame(payload, opcode=9 if n else 1, masked=masked) for n, payload in enumerate(payloads)
+    ]
+    assert first_frames(b"".join(frames), count) == b"".join(frames[:count])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x01\x01a",  # a fragment
+        b"\x81\x81\0\0\0\0a",  # masked
+        b"\x88\x00\x81\x01a",  # behind a close frame
+        b"\x81\x7e\x00\x01a",  # not the shortest length
+        b"\x89\x7e\x00\x7e" + bytes(126),  # a long control frame
+        b"\x81\x01\xff",  # not UTF-8
+        b"\x81\x02a",  # not whole
+        b"\x88\x02\x03\xed",  # a code that is not sent
+    ],
+)
+def test_the_oracle_of_frames_is_strict(data: bytes) -> None:
+    assert sent_frames(frame(b"a") + frame(b"", opcode=8), masked=False)
+    with pytest.raises((AssertionError, UnicodeDecodeError)):
+        sent_frames(data, masked=False)
+
+
+# --- samples and seeds --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("server", [True, False])
+def test_there_is_a_sample_of_every_event_and_each_is_read(server: bool) -> None:
+    decode = events.decode_server if server else events.decode_client
+    for kind in shapes.kinds(server=server):
+        for sample in shapes.samples(kind, server=server):
+            assert not isinstance(decode(json.dumps(sample)), events.UnknownEvent)
+
+
+def test_the_dictionary_has_the_words_of_the_protocol(tmp_path: Path) -> None:
+    file = dictionary.write(tmp_path / "events.dict")
+    assert {b'"response.create"', b'"call_id"', b'"session.update"'} <= set(dictionary.entries())
+    assert len(file.read_text("ascii").splitlines()) == len(dictionary.entries())
+
+
+def test_seeds_are_recorded_and_are_those_that_are_kept(tmp_path: Path) -> None:
+    storage = Storage(tmp_path)
+    counts = record.record_all(storage)
+    assert set(counts) <= set(targets.names())
+    assert min(counts.values()) > 0
+    for name in counts:
+        assert unpack(storage.seeds(name)) == unpack(Storage().seeds(name)), (
+            f"the seeds of {name} are not what the code makes now: python -m fuzz record"
+        )
+
+
+def test_a_life_that_is_answered_well_ends_well() -> None:
+    life = ClientLife(Draw(b"\0"))
+    life.caller_says()
+    life.caller_asks()
+    life.collect()
+    life.server_answers_all()
+    life.collect()
+    assert len(life.client.conversation) == 1
+    assert len(life.server.running) == 1
+    life.end()
+
+
+def test_the_upgrade_is_what_our_server_answers() -> None:
+    server = ServerProtocol()
+    server.receive_data(record.converse()[0].request, 0.0)
+    assert server.data_to_send().startswith(UPGRADE)
+
+
+# --- keeping ------------------------------------------------------------------------------------
+
+
+def test_archives_are_the_same_for_the_same_inputs(tmp_path: Path) -> None:
+    inputs = [bytes([n]) * n for n in range(50)]
+    assert pack(tmp_path / "a.zip", inputs) == 50
+    assert pack(tmp_path / "b.zip", reversed(inputs)) == 50
+    assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+    assert sorted(data for _, data in unpack(tmp_path / "a.zip")) == sorted(inputs)
+    assert pack(tmp_path / "c.zip", inputs, max_bytes=1_000) < 50
+    assert (tmp_path / "c.zip").stat().st_size < 1_500
+
+
+def planted(data: bytes) -> None:
+    """Fails on a B behind an A, in another way on a Z, and recurses on a long run of R."""
+    if b"A" in data and b"B" in data[data.index(b"A") :]:
+        raise ValueError("an A and a B")
+    if b"Z" in data:
+        raise KeyError("a Z")
+
+
+def test_a_finding_is_minimised_to_what_shows_the_same() -> None:
+    long = bytes(range(32)) * 3 + b"A" + bytes(40) + b"ZB" + bytes(20)
+    assert minimise(planted, long) == b"AB"
+    assert minimise(planted, b"..Z..") == b"Z"
+    assert minimise(planted, b"fine") == b"fine"
+    first, second = failure_of(planted, b"AB"), failure_of(planted, b"Z")
+    assert first is not None
+    assert second is not None
+    assert signature(first) != signature(second)
+
+
+def test_a_finding_becomes_a_regression(tmp_path: Path) -> None:
+    storage = Storage(tmp_path)
+    file = tmp_path / "found"
+    file.write_bytes(b"AB")
+    kept = campaign.keep("codec", file, "a_then_b", storage)
+    assert kept.read_bytes() == b"AB"
+    assert storage.kept_inputs("codec") == [("regressions/a_then_b", b"AB")]
+    assert (storage.fill_work("codec") / name_of(b"AB")).read_bytes() == b"AB"
+
+
+# --- the command line ---------------------------------------------------------------------------
+
+
+def test_the_list_tells_every_target(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command_line.main(["--list"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in told] == targets.names()
+
+
+def test_a_target_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command_line.main(["no_such_target"]) == 2
+    assert "wire_client" in capsys.readouterr().err
+
+
+def test_replay_and_minimise_need_no_fuzzer(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "input"
+    file.write_bytes(b"\0{}")
+    assert command_line.main(["replay", "codec", str(file)]) == 0
+    assert "fine" in capsys.readouterr().out
+
+
+def test_where_the_fuzzer_is_missing_the_extra_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert command_line.main(["codec", "--seconds", "1"]) == 2
+    assert "trio-rt[fuzz]" in capsys.readouterr().err
+
+
+PARSER = """
+def parse(data):
+    if data[:1] == b"Q" and data[1:2] == b"Z" and len(data) > 2:
+        raise ValueError("planted")
+    return len(data) > 3
+"""
+PLANTED = """
+"A target whose parser has a mistake that only coverage leads to."
+
+from parser_with_a_mistake import parse
+
+
+def fuzz(data):
+    parse(data)
+"""
+
+
+@needs_atheris
+def test_a_planted_mistake_is_found_kept_minimised_and_replayed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "planted.py").write_text(PLANTED, "utf-8")
+    (tmp_path / "parser_with_a_mistake.py").write_text(PARSER, "utf-8")
+    # The process that fuzzes finds the target where this one does.
+    (tmp_path / "sitecustomize.py").write_text(
+        f"import fuzz.targets\nfuzz.targets.__path__.append({str(tmp_path)!r})\n", "utf-8"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(targets, "__path__", [*targets.__path__, str(tmp_path)])
+    storage, packages = Storage(tmp_path / "storage"), ["parser_with_a_mistake"]
+    pack(storage.seeds("planted"), [b"a seed"])
+    outcome = campaign.run("planted", 2, storage, quiet=True, packages=packages)
+    assert outcome.executions > 100
+    assert outcome.edges > outcome.edges_before > 0
+    (found,) = outcome.findings
+    assert outcome.findings[found].startswith("ValueError")
+    assert found.read_bytes() == b"QZ\0"
+    campaign.keep("planted", found, "q_then_z", storage)
+    (title, data) = storage.kept_inputs("planted")[-1]
+    assert title == "regressions/q_then_z"
+    assert isinstance(failure_of(targets.load("planted").run, data), ValueError)
+    before, after = campaign.merge("planted", storage, packages=packages)
+    assert before >= after > 1
+    assert len(unpack(storage.corpus("planted"))) == after
+    del sys.modules["fuzz.targets.planted"], sys.modules["parser_with_a_mistake"]
+
+
+# --- the document -------------------------------------------------------------------------------
+
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "fuzzing.md").read_text("utf-8")
+
+
+def test_the_example_of_the_document_works() -> None:
+    code = DOCUMENT.split("<!-- own-handlers -->\n```python\n")[1].split("\n```")[0]
+    names: dict[str, Any] = {}
+    exec(compile(code, "docs/fuzzing.md", "exec"), names)
+    names["fuzz"](bytes([0, 1, 2, 3, 2, 200, 4, 5, 255]))
+    names["MESSAGES"][2] = names["MESSAGES"][2].replace(b"Hello", b"Bye")
+    with pytest.raises(AssertionError):
+        names["fuzz"](bytes([0, 1, 3, 2]))
+
+
+def test_the_document_names_every_target_and_every_regression() -> None:
+    for name in targets.names():
+        assert f"`{name}`" in DOCUMENT
+    for file in (Storage().root / "regressions").rglob("*/*"):
+        assert f"`{file.name}`" in DOCUMENT or file.parent.name == "tool_schemas", file
