@@ -205,7 +205,7 @@ class ClientHandshake:
         seconds = retry_after[0] if retry_after and _SECONDS.fullmatch(retry_after[0]) else None
         return HandshakeRejected(
             response.status_code,
-            reason=_printable(response.reason.decode("latin-1")),
+            reason=" ".join(_printable(response.reason.decode("latin-1")).split()),
             body=_printable(self._body[: self._max_body_bytes].decode(errors="replace")),
             retry_after_s=None if seconds is None else float(seconds),
         )

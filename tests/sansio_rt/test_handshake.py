@@ -346,6 +346,11 @@ def test_retry_after(value: str, seconds: float | None) -> None:
     assert rejection(every_split(data)).retry_after_s == seconds
 
 
+def test_a_reason_is_one_line_of_words() -> None:
+    data = answer("Content-Length: 0", status="HTTP/1.1 500 Out\tof  luck \t")
+    assert rejection(every_split(data)).reason == "Out of luck"
+
+
 def test_what_could_command_a_terminal_is_taken_out() -> None:
     data = answer("Content-Length: 10", status="HTTP/1.1 500 a\x1b[2Jb") + b"c\x1b]0;\x07d\n\x9be"
     error = rejection(every_split(data))

@@ -28,12 +28,15 @@ def interrupt(
     *arguments: str, after: str, delay_s: float = 0.0, number: int = signal.SIGINT
 ) -> Ended:
     """Runs `trio-rt` and sends it a signal some time after it has imported a module."""
+    # A shell's background jobs ignore Ctrl-C, and so would what they start.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         [sys.executable, "-X", "importtime", "-m", "trio_rt", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+    signal.signal(signal.SIGINT, before)
     with process:
         try:
             assert process.stderr is not None
