@@ -584,7 +584,8 @@ def test_messages_may_be_late_doubled_or_out_of_order(name: str, fault: Fault) -
         run = Run()
         rule = MessageFault(fault, first=place, delay_s=7)
         at_once(converse_with_emulator, run, name, FaultPlan(messages=[rule], connections=1))
-        assert run.dials == 1
+        # One that is to be overtaken is held for good where the server has nothing more to say.
+        assert run.dials == 1 or (fault is Fault.REORDER and run.dials == 2)
     print(f"{name}, {fault.value}: {len(places)} faults")  # noqa: T201
 
 
