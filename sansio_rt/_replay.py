@@ -131,7 +131,7 @@ class Replay:
             items.append(item)
         for event in retold(told, items):
             self._say(event)
-        self._repeat_edits(calls)
+        self._repeat_edits(calls, spoken)
 
     def _put_outputs(self) -> None:
         """Takes the outputs that were kept into the mirror, each behind its call."""
@@ -167,9 +167,7 @@ class Replay:
         match item:
             case events.Message(role=role):
                 if entry.id in spoken:
-                    audio = base64.b64encode(spoken[entry.id]).decode("ascii")
-                    part = events.InputAudio(audio=audio)
-                    return events.Message(role=role, content=[part], id=entry.id)
+                    return _as_spoken(entry.id, role, spoken[entry.id])
                 return item if any(_says_something(part) for part in item.content) else None
             case events.FunctionCall(call_id=call_id):
                 whole = self._requests.calls.get(call_id)
@@ -203,7 +201,7 @@ class Replay:
         self._lay_down(command, msgspec.structs.replace(event, event_id=event_id))
         self._outstanding.append(command)
 
-    def _repeat_edits(self, calls: set[str]) -> None:
+    def _repeat_edits(self, calls: set[str], spoken: Mapping[str, bytes]) -> None:
         """The creations that were never answered, tool outputs among them, keep their event ids."""
         coming: set[str] = set()
         for command in self._tray.commands:
@@ -218,7 +216,11 @@ class Replay:
                     case _:
                         pass
                 place = self._place_now(event.previous_item_id, coming)
-                self._lay_down(command, msgspec.structs.replace(event, previous_item_id=place))
+                event = msgspec.structs.replace(event, previous_item_id=place)
+                if command.key in spoken:  # a turn that was moved before its words were known
+                    item = _as_spoken(command.key, "user", spoken[command.key])
+                    event = msgspec.structs.replace(event, item=item)
+                self._lay_down(command, event)
                 coming.add(command.key)
             elif command.kind is CommandKind.DELETE_ITEM and command.deadline is None:
                 self._tray.acknowledge(command, command.key)  # what is not said again is gone
@@ -278,6 +280,12 @@ def _without_call(call_id: str) -> LocalProtocolError:
     return LocalProtocolError(
         f"call_id={call_id!r}: the call was cut off with its connection, so that its output has no place"
     )
+
+
+def _as_spoken(item_id: str, role: str, audio: bytes) -> events.Message:
+    """A turn whose words are not known, as it was said."""
+    part = events.InputAudio(audio=base64.b64encode(audio).decode("ascii"))
+    return events.Message(role=role, content=[part], id=item_id)
 
 
 def _says_something(part: events.Part) -> bool:

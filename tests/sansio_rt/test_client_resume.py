@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 from pair import MANUAL, SECOND, Loud, Pair, of, only
 
@@ -395,4 +397,24 @@ def test_two_deletions_of_an_item_both_have_succeeded_where_it_is_not_said_again
     pair.cut()
     pair.reconnect()
     assert [command.outcome for command in deletions] == [Outcome.ACKNOWLEDGED] * 2
+    agree(pair)
+
+
+def test_a_turn_that_was_moved_before_its_words_were_known_keeps_its_audio() -> None:  # N3, R3
+    pair = steady()
+    pair.client.send_message("Before.", item_id="before")
+    pair.client.push_audio(SECOND)
+    commit = pair.client.commit_audio()
+    assert commit is not None
+    pair.run()
+    spoken = commit.result()
+    pair.client.update_conversation(list(reversed(pair.client.conversation.items())))
+    pair.client.data_to_send()  # lost on its way
+    pair.cut()
+    pair.reconnect()
+    assert pair.client.conversation.ids() == [spoken, "before"]
+    retrieved = pair.client.retrieve_item(spoken)
+    pair.run()
+    (part,) = retrieved.result().content
+    assert base64.b64decode(part.audio) == SECOND
     agree(pair)
