@@ -287,6 +287,7 @@ class ServerHandshake:
         self._answer_has_body = request.method != b"HEAD"
         headers = request.headers
         keys = _values(headers, b"sec-websocket-key")
+        offered = tuple(_tokens(headers, b"sec-websocket-protocol", lower=False))
         faults = {
             "the method is not GET": (405, request.method != b"GET"),
             "it is not HTTP/1.1": (505, request.http_version != b"1.1"),
@@ -303,6 +304,10 @@ class ServerHandshake:
                 400,
                 len(keys) != 1 or not _is_key(keys[0]),
             ),
+            "its Sec-WebSocket-Protocol offers what is no token": (
+                400,
+                not all(map(_TOKEN.fullmatch, offered)),
+            ),
             "it has a body, or more behind it": (
                 400,
                 not isinstance(after, h11.EndOfMessage) or self._http.trailing_data[0] != b"",
@@ -315,7 +320,7 @@ class ServerHandshake:
         self._request = HandshakeRequest(
             request.target.decode("latin-1"),
             _decoded(headers),
-            tuple(_tokens(headers, b"sec-websocket-protocol", lower=False)),
+            offered,
         )
         return self._request
 

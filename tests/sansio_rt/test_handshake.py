@@ -462,6 +462,8 @@ def test_accept_opens_and_answers() -> None:
         (400, request(Sec_WebSocket_Key=None)),
         (400, request(Sec_WebSocket_Key="c2hvcnQ=")),
         (400, request(Sec_WebSocket_Key="not base64!")),
+        (400, request(Sec_WebSocket_Protocol="realtime, gr\u00fcn")),
+        (400, request(Sec_WebSocket_Protocol="real time")),
         (400, request(Content_Length="3") + b"abc"),
         (400, request(Content_Length="3")),
         (400, request(Transfer_Encoding="chunked") + b"zz\r\n"),
