@@ -79,12 +79,14 @@ class SignatureArguments:
             arguments = "{}"
         try:
             decoded = self._decode(arguments)
+            # What the decoder passes over is not always sound: bad text or a number beyond all bounds.
+            plain = msgspec.json.decode(arguments) if self._has_objects else None
         except msgspec.ValidationError as error:
             raise ToolArgumentsError(self._problem(str(error))) from None
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             raise ToolArgumentsError(_not_json(error)) from None
         if self._has_objects:
-            unknown = _unknown_name(msgspec.json.decode(arguments), self._schema, self._schema)
+            unknown = _unknown_name(plain, self._schema, self._schema)
             if unknown is not None:
                 raise ToolArgumentsError(f"unknown argument `{unknown}`")
         values = (getattr(decoded, f"p{number}") for number in range(len(self._names)))

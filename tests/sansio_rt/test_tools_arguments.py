@@ -276,6 +276,20 @@ def test_a_name_that_nobody_knows_is_refused_at_every_depth(good: Any, bad: Any,
     assert str(caught.value) == f"unknown argument `{path}`"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (b'{"way": {"type": "walk", "steps": 1, "made up": 9E902}}', "number out of range"),
+        (b'{"way": {"type": "walk", "steps": 1, "made up": "\x9d"}}', "not valid JSON"),
+    ],
+)
+def test_what_is_wrong_under_a_name_that_nobody_knows_is_told(
+    arguments: bytes, problem: str
+) -> None:
+    with pytest.raises(ToolArgumentsError, match=problem):
+        TRAVEL.decode(arguments)
+
+
 def test_what_takes_any_names_still_does() -> None:
     guest = {
         "name": "Ann",
