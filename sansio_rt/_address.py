@@ -201,15 +201,14 @@ def check_header_value(value: str, what: str) -> None:
         what: Its name in messages.
 
     Raises:
-        ConfigurationError: CR, LF, NUL and their like, white space around it, or beyond latin-1.
+        ConfigurationError: CR, LF, NUL and their like, white space around it, or beyond ASCII, which
+            readers of headers take in different ways.
     """
     _check_text(value, what)
     if value != value.strip(" \t"):
         raise ConfigurationError(f"{what} begins or ends with white space; strip it")
-    try:
-        value.encode("latin-1")
-    except UnicodeEncodeError:
-        raise ConfigurationError(f"{what} has characters that no header can hold") from None
+    if not value.isascii():
+        raise ConfigurationError(f"{what} has characters beyond ASCII; a header holds none of them")
 
 
 def _check_text(text: str, what: str) -> None:

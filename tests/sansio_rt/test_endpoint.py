@@ -415,7 +415,6 @@ def test_extra_headers_come_last_and_take_the_place_of_ours() -> None:
             "openai-beta": "other",
             "X-Empty": "",
             "X-Tab": "a\tb",
-            "X-Latin": "é",
         },
     )
     assert endpoint.headers() == [
@@ -425,7 +424,6 @@ def test_extra_headers_come_last_and_take_the_place_of_ours() -> None:
         ("openai-beta", "other"),
         ("X-Empty", ""),
         ("X-Tab", "a\tb"),
-        ("X-Latin", "é"),
     ]
 
 
@@ -437,7 +435,20 @@ def test_a_credential_among_the_extra_headers_is_the_only_one(name: str) -> None
     assert endpoint.headers()[1:] == [(name, "own")]
 
 
-BAD_VALUES = ["a\rb", "a\nb", "a\x00b", "a\x7fb", "a\x1bb", " a", "a ", "\ta", "a\u20ac", "a\ud800"]
+BAD_VALUES = [
+    "a\rb",
+    "a\nb",
+    "a\x00b",
+    "a\x7fb",
+    "a\x1bb",
+    " a",
+    "a ",
+    "\ta",
+    "a\xe9",
+    "\xa0",
+    "a\u20ac",
+    "a\ud800",
+]
 
 
 @pytest.mark.parametrize("value", BAD_VALUES)
