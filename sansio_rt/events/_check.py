@@ -5,7 +5,8 @@ The rules are tables: for each struct, for each field, what its value must be. O
 checked: they are how to say what this version does not know.
 """
 
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable
 from typing import Any, TypeAlias, cast
 
 import msgspec
@@ -13,10 +14,10 @@ from msgspec import UNSET
 
 from sansio_rt._errors import LocalProtocolError
 from sansio_rt.events import _client, _items, _response, _session, _translation
+from sansio_rt.events._codec import encode
 from sansio_rt.events._common import ClientEventBase, UnknownObject, WireObject, is_array, is_object
 from sansio_rt.events._convert import Mismatch, struct_converter
-from sansio_rt.events._exact import is_exact
-from sansio_rt.events._plain import is_plain, nesting, refuse_non_finite, to_data
+from sansio_rt.events._plain import is_plain, nesting, to_data
 
 # Limits of the API reference; ids: rule 11 of the service's behaviour.
 MAX_ID_CHARACTERS: int = 32
@@ -184,13 +185,14 @@ def check(event: WireObject) -> None:
     ):
         _check_append(event)
         return
-    exact = event if is_exact(event) else _with_exact_types(event)
+    exact = _as_read(event)
     if isinstance(exact, ClientEventBase) and exact.event_id:
         problem = _own_id(exact.event_id)
         if problem:
             raise LocalProtocolError(f"event_id {problem}")
-    for path, problem in _problems(exact, ""):
-        raise LocalProtocolError(f"{path} {problem}")
+    found = _problem(exact, "")
+    if found:
+        raise LocalProtocolError(found)
 
 
 def _check_append(
@@ -205,12 +207,31 @@ def _check_append(
         )
 
 
+def _as_read(event: WireObject) -> WireObject:
+    """The event as its text would be read, which it is only where every type is right.
+
+    To write and to read most events is the quickest way to know. What is unusual (`extra`, an unknown
+    object) wants the slow way, which also says what is wrong.
+    """
+    try:
+        return _reader(type(event))(encode(event))
+    except msgspec.ValidationError:
+        return _with_exact_types(event)
+
+
+@functools.cache
+def _reader(struct: type[WireObject]) -> Callable[[bytes], WireObject]:
+    return msgspec.json.Decoder(struct).decode
+
+
 def _with_exact_types(event: WireObject) -> WireObject:
-    """The event as its text would be read, which it is only where every type is right."""
+    """The same by way of plain JSON.
+
+    Raises:
+        LocalProtocolError: A type is wrong; the message says where.
+    """
     try:
         data = to_data(event)
-        refuse_non_finite(event)
-        msgspec.json.encode(data)  # refuses lone surrogates
         if is_plain(event):
             return msgspec.convert(data, type(event))
         return cast(WireObject, struct_converter(type(event))(data))
@@ -226,39 +247,46 @@ def _with_exact_types(event: WireObject) -> WireObject:
         raise LocalProtocolError(f"{name} cannot be written as JSON: {error}") from error
 
 
-def _problems(struct: WireObject, prefix: str) -> Iterator[tuple[str, str]]:
-    """Path and problem of every field that breaks a rule."""
+def _problem(struct: WireObject, prefix: str) -> str | None:
+    """Path and problem of the first field that breaks a rule, or None."""
     for name, rule in _RULES.get(type(struct), {}).items():
         value = getattr(struct, name)
         problem = None if value is UNSET or value is None else rule(value)
         if problem:
-            yield prefix + name, problem
+            return f"{prefix}{name} {problem}"
     if isinstance(struct, _items.Message):
-        yield from _message_problems(struct, prefix)
+        problem = _message_problem(struct, prefix)
+        if problem:
+            return problem
     for name in nesting(type(struct)):
         value = getattr(struct, name)
         if value is not UNSET and value is not None:
-            yield from _problems_inside(value, prefix + name)
+            problem = _problem_inside(value, prefix + name)
+            if problem:
+                return problem
+    return None
 
 
-def _problems_inside(value: Any, path: str) -> Iterator[tuple[str, str]]:
-    if isinstance(value, WireObject) and not isinstance(value, UnknownObject):
-        yield from _problems(value, f"{path}.")
-    elif is_array(value):
-        for index, element in enumerate(value):
-            yield from _problems_inside(element, f"{path}[{index}]")
+def _problem_inside(value: Any, path: str) -> str | None:
+    if isinstance(value, WireObject):
+        return None if isinstance(value, UnknownObject) else _problem(value, f"{path}.")
+    if is_array(value):
+        inside = ((f"{path}[{index}]", element) for index, element in enumerate(value))
     elif is_object(value):
-        for key, element in value.items():
-            yield from _problems_inside(element, f"{path}.{key}")
+        inside = ((f"{path}.{key}", element) for key, element in value.items())
+    else:
+        return None
+    return next(filter(None, (_problem_inside(element, place) for place, element in inside)), None)
 
 
-def _message_problems(message: _items.Message, prefix: str) -> Iterator[tuple[str, str]]:
-    """Parts that this role cannot have, and audio that a client cannot put into history."""
+def _message_problem(message: _items.Message, prefix: str) -> str | None:
+    """A part that this role cannot have, or audio that a client cannot put into history."""
     allowed = _PARTS_BY_ROLE.get(message.role, ())
     for index, part in enumerate(message.content):
         path = f"{prefix}content[{index}]"
         if not isinstance(part, (*allowed, UnknownObject)):
             names = ", ".join(str(kind.__struct_config__.tag) for kind in allowed)
-            yield f"{path}.type", f"must be one of {names} (role {message.role})"
-        elif isinstance(part, _items.OutputAudio) and part.audio:
-            yield f"{path}.audio", "cannot be put into history by a client: give its transcript"
+            return f"{path}.type must be one of {names} (role {message.role})"
+        if isinstance(part, _items.OutputAudio) and part.audio:
+            return f"{path}.audio cannot be put into history by a client: give its transcript"
+    return None

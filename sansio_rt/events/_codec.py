@@ -304,13 +304,26 @@ def encode(event: WireObject) -> bytes:
     try:
         if field is not None and event.extra is NO_EXTRA:
             return _encode_audio(event, field)
-        text = _encode(event if is_plain(event) else to_data(event))
+        text = _written(event)
         if b"null" in text and may_hold_non_finite(event):  # which msgspec writes as null
             refuse_non_finite(event)
     except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as problem:
         name = type(event).__name__
         raise LocalProtocolError(f"{name} cannot be written as JSON: {problem}") from problem
     return text
+
+
+def _written(event: WireObject) -> bytes:
+    """The text of an event, where msgspec cannot write it by way of plain JSON.
+
+    Names of fields that are not the wire's own begin with a dollar sign, and give away an event with
+    `extra` or an unknown object in it. A text may have one, too: a closer look tells.
+    """
+    try:
+        text = _encode(event)
+    except TypeError:  # for one of an `extra` that is a mapping of another kind than dict
+        return _encode(to_data(event))
+    return text if b'"$' not in text or is_plain(event) else _encode(to_data(event))
 
 
 def _encode_audio(event: WireObject, field: str) -> bytes:

@@ -2,6 +2,7 @@
 
 import functools
 import math
+from collections.abc import Iterable
 from typing import Any, get_args
 
 import msgspec
@@ -105,20 +106,25 @@ def _struct_data(struct: WireObject) -> dict[str, Any]:
     return data
 
 
-_FINITE = (str, bytes, int, type(None))
+# The types of values that are no number with a fraction and have nothing inside: nearly all values are.
+_LEAVES: frozenset[type] = frozenset(
+    (str, bytes, int, bool, type(None), msgspec.UnsetType, type(NO_EXTRA))
+)
 
 
 def may_hold_non_finite(value: Any) -> bool:
     """Whether a wire struct may hold a number that JSON cannot say: quick, and never wrongly no."""
-    if value is UNSET or value is NO_EXTRA or isinstance(value, _FINITE):
-        return False
     if isinstance(value, float):
         return not math.isfinite(value)
     if isinstance(value, msgspec.Struct):
-        return any(may_hold_non_finite(getattr(value, name)) for name in value.__struct_fields__)
-    if is_object(value):
-        return any(map(may_hold_non_finite, value.values()))
-    return not is_array(value) or any(map(may_hold_non_finite, value))
+        inside: Iterable[Any] = msgspec.structs.astuple(value)
+    elif is_object(value):
+        inside = value.values()
+    elif is_array(value):
+        inside = value
+    else:
+        return type(value) not in _LEAVES
+    return any(type(element) not in _LEAVES and may_hold_non_finite(element) for element in inside)
 
 
 def refuse_non_finite(struct: WireObject) -> None:
