@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -48,6 +48,9 @@ class Record:
     heard: str | None = ""
     wants: events.Transcription | None = None
     truncated: bool = False
+    _read: tuple[events.Item, str | None, HistoryTurn | None] | None = field(
+        default=None, init=False, repr=False, compare=False
+    )
 
     @property
     def role(self) -> str:
@@ -79,6 +82,13 @@ class Record:
 
     def turn(self) -> HistoryTurn | None:
         """The item as a mind reads it, or None for kinds that a mind does not know."""
+        # Every reply reads the whole history, of which little has changed since the one before.
+        read = self._read
+        if read is None or read[0] is not self.item or read[1] != self.heard:
+            read = self._read = (self.item, self.heard, self._turn())
+        return read[2]
+
+    def _turn(self) -> HistoryTurn | None:
         item = self.item
         if isinstance(item, events.Message):
             role = _MESSAGE_ROLES.get(item.role, "system")

@@ -236,8 +236,9 @@ class Replies:
 
     def _check(self, session: events.RealtimeSession, given: events.ResponseParams) -> None:
         for name in given.__struct_fields__:
-            if name != "input":
-                check_known(getattr(given, name), f"response.{name}")
+            value = getattr(given, name)
+            if value is not UNSET and name != "input":
+                check_known(value, f"response.{name}")
         for name in given.extra:
             param = f"response.{name}"
             raise Refusal(f"Unknown parameter: '{param}'.", code="unknown_parameter", param=param)
@@ -297,7 +298,7 @@ class Replies:
             f"{tool.name} {tool.description} {tool.parameters}" for tool in waiting.tools
         )
         heard = Tally(text=text_tokens(waiting.instructions) + text_tokens(spoken_of))
-        response.heard = sum((record.tally() for record in waiting.context), heard)
+        response.heard = heard + Tally.of_all(record.tally() for record in waiting.context)
         response.cached = response.heard.cached(self._last_heard)
         settings = response.settings
         voice = settings.voice

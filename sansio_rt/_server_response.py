@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from . import events
 from ._audio import AudioEncoder, AudioFormat
@@ -58,8 +58,7 @@ class Ending(enum.Enum):
         return details if error is None else msgspec.structs.replace(details, error=error)
 
 
-@dataclass(frozen=True)
-class ResponseSettings:
+class ResponseSettings(Struct, frozen=True):
     """What a response was asked to be.
 
     Attributes:
@@ -83,34 +82,28 @@ class ResponseSettings:
     pace: float | None
 
 
-@dataclass(frozen=True)
-class _Begin:
+class _Begin(Struct, frozen=True):
     pass
 
 
-@dataclass(frozen=True)
-class _Words:
+class _Words(Struct, frozen=True):
     text: str
 
 
-@dataclass(frozen=True)
-class _Delta:
+class _Delta(Struct, frozen=True):
     data: bytes
 
 
-@dataclass(frozen=True)
-class _End:
+class _End(Struct, frozen=True):
     pass
 
 
-@dataclass(frozen=True)
-class _Call:
+class _Call(Struct, frozen=True):
     name: str
     arguments: str
 
 
-@dataclass(frozen=True)
-class _Finish:
+class _Finish(Struct, frozen=True):
     ending: Ending
     error: events.ErrorDetails | None = None
 
@@ -251,7 +244,8 @@ class ServerResponse:
         )
 
     def _said(self) -> Tally:
-        return sum((message.tally for message in self._messages), Tally(text=self._call_tokens))
+        said = Tally.of_all(message.tally for message in self._messages)
+        return said + Tally(text=self._call_tokens)
 
     def _flush_sound(self, now: float) -> None:
         """Queue what is left of the open message's sound, shorter than a delta."""
@@ -369,11 +363,13 @@ class ServerResponse:
             self.settings.conversation.done(record)
 
 
+_WIRE_FORMATS: dict[AudioFormat, events.AudioFormat] = {
+    AudioFormat.PCM16: events.PcmFormat(),
+    AudioFormat.PCMU: events.PcmuFormat(),
+    AudioFormat.PCMA: events.PcmaFormat(),
+}
+
+
 def wire_format(audio: AudioFormat) -> events.AudioFormat:
     """The wire's Struct of a format."""
-    formats: dict[AudioFormat, events.AudioFormat] = {
-        AudioFormat.PCM16: events.PcmFormat(),
-        AudioFormat.PCMU: events.PcmuFormat(),
-        AudioFormat.PCMA: events.PcmaFormat(),
-    }
-    return formats[audio]
+    return _WIRE_FORMATS[audio]

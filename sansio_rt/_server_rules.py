@@ -226,7 +226,9 @@ def check_known(given: Any, path: str) -> None:
             f"Unknown parameter: '{path}.{name}'.", code="unknown_parameter", param=f"{path}.{name}"
         )
     for name in given.__struct_fields__:
-        check_known(getattr(given, name), f"{path}.{name}")
+        value = getattr(given, name)
+        if value is not UNSET and value is not None:
+            check_known(value, f"{path}.{name}")
 
 
 def check_rules(given: Any, rules: Collection[Rule], path: str) -> None:

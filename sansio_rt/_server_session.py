@@ -27,7 +27,7 @@ from ._server_outbox import Outbox
 from ._server_refusals import check_session_type, event_id_of, schema_refusal, unknown_event
 from ._server_replies import Replies
 from ._server_rules import setting
-from ._server_turns import Detector
+from ._server_turns import Detector, TurnSettings
 from ._server_usage import transcription_usage
 from ._server_work import (
     CloseWanted,
@@ -85,6 +85,7 @@ class ServerSession:
             self._outbox, self._conversation, self._limits, pace=pace, voices=voices
         )
         self._session = first_session(self._outbox.new_id("sess"))
+        self._turns: TurnSettings | None = None
         self._configure_listener()
         self._handlers: dict[type[Any], Callable[[Any, float], None]] = {
             events.SessionUpdate: self._on_session_update,
@@ -318,12 +319,11 @@ class ServerSession:
         self._outbox.emit(events.SessionUpdated(session=self._session))
 
     def _configure_listener(self) -> None:
-        self._listener.configure(
-            audio_format(self._session, "audio.input.format"), turn_settings(self._session)
-        )
+        self._turns = turn_settings(self._session)
+        self._listener.configure(audio_format(self._session, "audio.input.format"), self._turns)
 
     def _on_append(self, event: events.InputAudioBufferAppend, now: float) -> None:
-        settings = turn_settings(self._session)
+        settings = self._turns
         for found in self._listener.append(event.audio, self._wanted_transcription()):
             if isinstance(found, Record):
                 self._hear(found)
@@ -399,14 +399,14 @@ class ServerSession:
         )
 
     def _idle_deadline(self) -> float | None:
-        settings = turn_settings(self._session)
+        settings = self._turns
         quiet_from = self._replies.quiet_from
         if settings is None or settings.idle_timeout_ms is None or quiet_from is None:
             return None
         return None if self._listener.speaking else quiet_from + settings.idle_timeout_ms / 1000
 
     def _on_idle(self, now: float) -> None:
-        settings = turn_settings(self._session)
+        settings = self._turns
         timeout_ms = settings.idle_timeout_ms if settings is not None else None
         self._replies.quiet_from = None
         self._listener.commit_idle(timeout_ms or 0)

@@ -7,7 +7,9 @@ out.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable
+
+from msgspec import Struct
 
 from . import events
 
@@ -39,8 +41,7 @@ def audio_out_tokens(duration_ms: float) -> int:
     return math.ceil(duration_ms / 50)
 
 
-@dataclass(frozen=True)
-class Tally:
+class Tally(Struct, frozen=True):
     """Tokens by kind.
 
     Attributes:
@@ -55,6 +56,16 @@ class Tally:
 
     def __add__(self, other: Tally) -> Tally:
         return Tally(self.text + other.text, self.audio + other.audio, self.image + other.image)
+
+    @classmethod
+    def of_all(cls, tallies: Iterable[Tally]) -> Tally:
+        """The sum of many."""
+        text = audio = image = 0
+        for tally in tallies:
+            text += tally.text
+            audio += tally.audio
+            image += tally.image
+        return cls(text, audio, image)
 
     @property
     def total(self) -> int:

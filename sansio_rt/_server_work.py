@@ -7,8 +7,10 @@ these requests; the driver answers later with calls that name the same item or r
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
+
+from msgspec import Struct
 
 __all__ = [
     "CloseWanted",
@@ -27,8 +29,7 @@ __all__ = [
 TurnRole = Literal["user", "assistant", "system", "tool_call", "tool_output"]
 
 
-@dataclass(frozen=True)
-class HistoryTurn:
+class HistoryTurn(Struct, frozen=True):
     """One thing of the conversation, as a mind reads it.
 
     Attributes:
@@ -44,8 +45,7 @@ class HistoryTurn:
     call_id: str = ""
 
 
-@dataclass(frozen=True)
-class OfferedTool:
+class OfferedTool(Struct, frozen=True):
     """A function that the client offers to the model.
 
     Attributes:
@@ -56,11 +56,10 @@ class OfferedTool:
 
     name: str
     description: str = ""
-    parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    parameters: Mapping[str, Any] = {}
 
 
-@dataclass(frozen=True)
-class SpeechHeard:
+class SpeechHeard(Struct, frozen=True):
     """A further piece of an utterance, for recognition that works while the sound comes in.
 
     Only sent where the session was made with `stream_speech=True`.
@@ -76,8 +75,7 @@ class SpeechHeard:
     rate: int
 
 
-@dataclass(frozen=True)
-class SpeechDropped:
+class SpeechDropped(Struct, frozen=True):
     """An utterance of which `SpeechHeard` told will never become an item: it was cleared.
 
     Attributes:
@@ -87,8 +85,7 @@ class SpeechDropped:
     item_id: str
 
 
-@dataclass(frozen=True)
-class TranscriptionWanted:
+class TranscriptionWanted(Struct, frozen=True):
     """Find the words of a committed utterance.
 
     Answer with `transcribed` or `transcription_failed`. A reply that builds on the item waits for
@@ -107,8 +104,7 @@ class TranscriptionWanted:
     model: str | None
 
 
-@dataclass(frozen=True)
-class ReplyWanted:
+class ReplyWanted(Struct, frozen=True):
     """Think of a reply and give it to the response, in the order in which it is to be said.
 
     Answer with `begin_message`, `push_text`, `push_audio`, `end_message`, `call_function`, and at
@@ -135,8 +131,7 @@ class ReplyWanted:
     speed: float
 
 
-@dataclass(frozen=True)
-class ReplyCancelled:
+class ReplyCancelled(Struct, frozen=True):
     """Stop working on a reply; what is pushed for it from now on is ignored.
 
     Attributes:
@@ -146,8 +141,7 @@ class ReplyCancelled:
     response_id: str
 
 
-@dataclass(frozen=True)
-class CloseWanted:
+class CloseWanted(Struct, frozen=True):
     """Send what is queued, then close the connection.
 
     Attributes:

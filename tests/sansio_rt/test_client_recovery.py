@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
+from msgspec import structs
 from pair import MANUAL, Pair, of, only
 
 from sansio_rt import (
@@ -32,7 +31,7 @@ def write(pair: Pair, text: str) -> list[object]:
     session, response_id = pair.server.session, pair.wanted_reply().response_id
     response = session._replies.get(response_id)
     assert response is not None
-    response.settings = dataclasses.replace(response.settings, audio=False)
+    response.settings = structs.replace(response.settings, audio=False)
     session.begin_message(response_id, pair.now)
     session.push_text(response_id, text, pair.now)
     found = pair.run()

@@ -128,7 +128,7 @@ def record(name: str, make: Callable[..., Any]) -> list[str]:
     told = [json.dumps(shortened(event), sort_keys=True) for event in driver.log]
     wanted = []
     for work in driver.work:
-        shown = {key: getattr(work, key) for key in work.__dataclass_fields__ if key != "pcm"}
+        shown = {key: getattr(work, key) for key in work.__struct_fields__ if key != "pcm"}
         wanted.append(f"{type(work).__name__} {json.dumps(shown, sort_keys=True, default=repr)}")
     return [*told, *wanted]
 

@@ -5,7 +5,6 @@ Two servers: the emulator, and one whose session the test works by hand, which h
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import json
 import time
@@ -15,6 +14,7 @@ from typing import Any
 
 import pytest
 import trio
+from msgspec import structs
 
 from sansio_rt import (
     CommandRefused,
@@ -296,7 +296,7 @@ async def test_text_in_the_place_of_speech_is_asked_for_again() -> None:  # G9
             nursery.start_soon(ask)
             wrong = await hand.next(ReplyWanted)
             response = hand.session._replies._responses[wrong.response_id]
-            response.settings = dataclasses.replace(response.settings, audio=False)
+            response.settings = structs.replace(response.settings, audio=False)
             await hand.do(hand.session.begin_message, wrong.response_id)
             await hand.do(hand.session.push_text, wrong.response_id, "written")
             assert (await hand.next(ReplyCancelled)).response_id == wrong.response_id
