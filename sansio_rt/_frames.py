@@ -1,10 +1,11 @@
 """RFC 6455 frames, both directions: bytes to messages, payloads to bytes.
 
-Inbound there are two lanes over one splitter. What a session receives is almost only one shape: a
-whole, unfragmented, uncompressed, unmasked text frame. `FrameReader` takes that shape straight out
-of the read. Every other frame is handed to wsproto, first its header, then its whole payload, and
-wsproto's verdict on it is final. Because no partial payload ever reaches wsproto, the outcome does
-not depend on how the bytes were split, and with or without the lane it is the same.
+Inbound there are two lanes over one splitter. What a session receives is almost only whole,
+unfragmented, uncompressed text frames, now and then a ping or a pong between them, masked where the
+peer is a client. `FrameReader` takes those straight out of the read. Every other frame is handed to
+wsproto, whole or first its header and then its whole payload, and wsproto's verdict on it is final.
+Because no partial payload ever reaches wsproto, the outcome does not depend on how the bytes were
+split, and with or without the lane it is the same.
 
 Sizes are judged by the header, before a payload is buffered.
 """
@@ -38,7 +39,11 @@ __all__ = [
 MAX_CONTROL_PAYLOAD_BYTES = 125  # RFC 6455 5.5
 MAX_UNANSWERED_PINGS = 16
 
-_WHOLE_TEXT_FRAME = 0x81  # FIN set, no reserved bit, opcode 1
+# First bytes of frames: FIN set, no reserved bit, and the opcode.
+_WHOLE_TEXT_FRAME = 0x81
+_PING_FRAME = 0x89
+_PONG_FRAME = 0x8A
+_FAST_LANE = frozenset({_WHOLE_TEXT_FRAME, _PING_FRAME, _PONG_FRAME})
 _MASKED = 0x80
 _LENGTH_16_FOLLOWS = 126
 _LENGTH_64_FOLLOWS = 127
@@ -114,6 +119,13 @@ def is_utf8(data: bytes) -> bool:
     return True
 
 
+def _masked(payload: bytes, key: bytes) -> bytes:
+    """Mask a payload, or take its mask away (RFC 6455 5.3)."""
+    size = len(payload)
+    repeated = np.frombuffer(key * (size // 4 + 1), np.uint8, size)
+    return (np.frombuffer(payload, np.uint8) ^ repeated).tobytes()
+
+
 class FrameReader:
     """Bytes to whole messages and control frames, for either role.
 
@@ -122,10 +134,11 @@ class FrameReader:
 
     Args:
         emit: Takes each message, ping and pong; a queue's `append`.
-        client: True where the peer is a server, so that its frames must not be masked.
+        client: True where the peer is a server, so that its frames must not be masked; a client's
+            must be.
         max_message_bytes: Bound of one message over all its fragments.
         max_message_frames: Bound of the frames of one message.
-        fast_lane: Whether the common shape bypasses wsproto.
+        fast_lane: Whether the common shapes bypass wsproto.
 
     Attributes:
         ending: The close frame or the error that ended the stream, None before.
@@ -148,8 +161,8 @@ class FrameReader:
         self._emit = emit
         self._max_message_bytes = max_message_bytes
         self._max_message_frames = max_message_frames
-        # A server's peer masks, so that none of its frames has the lane's shape.
-        self._fast_lane = fast_lane and client
+        self._peer_masks = not client
+        self._fast_lane: frozenset[int] = _FAST_LANE if fast_lane else frozenset()
         self._wsproto = FrameProtocol(client, [])
         self._wsproto_has_header = False
         self._fragments: list[bytes] = []
@@ -219,17 +232,22 @@ class FrameReader:
         body = position + header_bytes
         end = body + payload_bytes
         if (
-            data[position] == _WHOLE_TEXT_FRAME
-            and second < _MASKED
+            (first := data[position]) in self._fast_lane
+            and (second >= _MASKED) is self._peer_masks
             and shortest
-            and self._fast_lane
             and not self._fragments
             and payload_bytes <= self._max_message_bytes
+            and (payload_bytes <= MAX_CONTROL_PAYLOAD_BYTES or first == _WHOLE_TEXT_FRAME)
         ):
             if end > len(data):
-                self._needed_bytes = header_bytes + payload_bytes
+                self._needed_bytes = end - position
                 return _INCOMPLETE
             payload = data[body:end]
+            if self._peer_masks:
+                payload = _masked(payload, data[body - 4 : body])
+            if first != _WHOLE_TEXT_FRAME:
+                self._receive_control(payload, is_ping=first == _PING_FRAME)
+                return end
             if is_utf8(payload):
                 self._emit(TextMessage(payload))
                 return end
@@ -237,32 +255,31 @@ class FrameReader:
         return self._take_frame_by_wsproto(data, position, body, end)
 
     def _take_frame_by_wsproto(self, data: bytes, position: int, body: int, end: int) -> int:
-        """Hand the header to wsproto as soon as it is there, the payload once it is whole."""
+        """Hand a whole frame to wsproto; else its header as soon as it is there, and the rest later."""
         if not self._wsproto_has_header:
+            # A continuation adds to what is there. Wsproto judges the header, and before its size.
+            is_continuation = data[position] & 0x0F == Opcode.CONTINUATION
+            message_bytes = end - body + (self._fragments_bytes if is_continuation else 0)
+            fits = message_bytes <= self._max_message_bytes
+            if fits and end <= len(data):
+                self._ask_wsproto(data[position:end])
+                return end
             self._ask_wsproto(data[position:body])
-            if self.ending is None:
-                self._check_size(Opcode(data[position] & 0x0F), end - body)
+            if self.ending is None and not fits:
+                self.ending = MessageTooBig(
+                    f"the peer sent a message of at least {message_bytes} bytes, the limit is "
+                    f"{self._max_message_bytes}; raise the limit if such messages are wanted",
+                    limit_bytes=self._max_message_bytes,
+                )
             if self.ending is not None:
                 return end
             self._wsproto_has_header = True
         if end > len(data):
             self._needed_bytes = end - position
             return _INCOMPLETE
-        if end > body:
-            self._ask_wsproto(data[body:end])
+        self._ask_wsproto(data[body:end])
         self._wsproto_has_header = False
         return end
-
-    def _check_size(self, opcode: Opcode, payload_bytes: int) -> None:
-        """Refuse a message that grows beyond its bound, by the header alone."""
-        if opcode is Opcode.CONTINUATION:
-            payload_bytes += self._fragments_bytes
-        if payload_bytes > self._max_message_bytes:
-            self.ending = MessageTooBig(
-                f"the peer sent a message of at least {payload_bytes} bytes, the limit is "
-                f"{self._max_message_bytes}; raise the limit if such messages are wanted",
-                limit_bytes=self._max_message_bytes,
-            )
 
     def _ask_wsproto(self, piece: bytes) -> None:
         self._wsproto.receive_bytes(piece)
@@ -282,14 +299,17 @@ class FrameReader:
             self.ending = CloseFrame(int(code), reason)
             return
         data = payload.encode() if isinstance(payload, str) else bytes(payload)
-        match frame.opcode:
-            case Opcode.PING:
-                self.unanswered_pings.append(data)
-                self._emit(Ping(data))
-            case Opcode.PONG:
-                self._emit(Pong(data))
-            case _:
-                self._receive_fragment(frame.opcode, data, frame.message_finished)
+        if frame.opcode is Opcode.PING or frame.opcode is Opcode.PONG:
+            self._receive_control(data, is_ping=frame.opcode is Opcode.PING)
+        else:
+            self._receive_fragment(frame.opcode, data, frame.message_finished)
+
+    def _receive_control(self, payload: bytes, *, is_ping: bool) -> None:
+        if is_ping:
+            self.unanswered_pings.append(payload)
+            self._emit(Ping(payload))
+        else:
+            self._emit(Pong(payload))
 
     def _receive_fragment(self, opcode: Opcode, data: bytes, finished: bool) -> None:
         """Collect one fragment; wsproto has put the message's opcode into continuations."""
@@ -345,7 +365,5 @@ class FrameWriter:
             header = bytes((first, mask_bit | _LENGTH_64_FOLLOWS)) + _uint64.pack(size)
         if self._random_bytes is None:
             return header + payload
-        mask = self._random_bytes(4)
-        repeated = np.frombuffer(mask * (size // 4 + 1), np.uint8, size)
-        masked = np.frombuffer(payload, np.uint8) ^ repeated
-        return header + mask + masked.tobytes()
+        key = self._random_bytes(4)
+        return header + key + _masked(payload, key)

@@ -133,7 +133,7 @@ class Wire:
             max_message_frames: Bound of the frames of one incoming message.
             max_head_bytes: Bound of all heads of the server's answer together.
             max_rejection_bytes: How much of the body of a rejection is kept.
-            fast_lane: Whether whole text frames bypass wsproto; it changes nothing but the speed.
+            fast_lane: Whether common frames bypass wsproto; it changes nothing but the speed.
 
         Returns:
             A wire in the state `CONNECTING`.
@@ -168,15 +168,17 @@ class Wire:
         max_message_bytes: int = 16 * 2**20,
         max_message_frames: int = 1024,
         max_head_bytes: int = 64 * 2**10,
+        fast_lane: bool = True,
     ) -> Wire:
         """Make a server; it waits for a request, `HandshakeRequest`.
 
-        A server needs no randomness. Its peer's frames are masked, so that it has no fast lane.
+        A server needs no randomness.
 
         Args:
             max_message_bytes: Bound of one incoming message over all its fragments.
             max_message_frames: Bound of the frames of one incoming message.
             max_head_bytes: Bound of the client's request.
+            fast_lane: As `client` has it.
 
         Returns:
             A wire in the state `CONNECTING`.
@@ -186,7 +188,7 @@ class Wire:
             None,
             max_message_bytes=max_message_bytes,
             max_message_frames=max_message_frames,
-            fast_lane=False,
+            fast_lane=fast_lane,
         )
 
     @property

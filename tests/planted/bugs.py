@@ -297,7 +297,7 @@ BUGS = (
         name="fast_lane_takes_masked",
         what="The fast lane of the wire takes a masked frame of a server for an honest one.",
         file="sansio_rt/_frames.py",
-        old="            and second < _MASKED\n",
+        old="            and (second >= _MASKED) is self._peer_masks\n",
         new="",
         tests=["sansio_rt/test_wire_frames.py"],
         tools=PIECE,

@@ -67,7 +67,6 @@ def opened(*, client: bool = True, **limits: object) -> Wire:
         first.receive_data(answer_to(request))
         first.next_event()
         return first
-    limits.pop("fast_lane", None)
     server = Wire.server(**limits)  # type: ignore[arg-type]
     server.receive_data(request)
     server.next_event()
@@ -268,12 +267,45 @@ def test_a_bad_frame_fails_once_and_ends_reading(bad: bytes, code: int) -> None:
     assert (len(take(wire)), wire.data_to_send()) == (3, b"")
 
 
-@pytest.mark.parametrize("bad", [frame(TEXT, b"hi"), frame(PING), frame(CLOSE)])
-def test_a_client_that_does_not_mask_fails(bad: bytes) -> None:
-    failed, closed = in_every_way(bad, client=False)
+@pytest.mark.parametrize(
+    ("bad", "code"),
+    [
+        (frame(TEXT, b"hi"), 1002),
+        (frame(PING), 1002),
+        (frame(PING, b"long enough for a key"), 1002),
+        (frame(CLOSE), 1002),
+        (frame(TEXT, b"\xc3", mask=b"abcd"), 1007),
+        (frame(TEXT, b"x" * 125, mask=b"abcd", form=2), 1002),
+        (frame(PING, b"x" * 126, mask=b"abcd"), 1002),
+        (frame(PONG, b"x", mask=b"abcd", rsv=4), 1002),
+        (frame(TEXT, size=70_001, mask=b"abcd"), 1009),
+    ],
+)
+def test_a_client_that_does_not_mask_or_breaks_another_rule_fails(bad: bytes, code: int) -> None:
+    data = frame(TEXT, b"before", mask=b"wxyz") + bad
+    before, failed, closed = in_every_way(data, client=False)
+    assert before == TextMessage(b"before")
     assert isinstance(failed, WireFailed)
-    assert failed.error.close_code == 1002
-    assert closed == WireClosed(1002, "", by_peer=False, clean=False)
+    assert failed.error.close_code == code
+    assert closed == WireClosed(code, "", by_peer=False, clean=False)
+
+
+def test_what_is_masked_is_read_in_and_between_fragments() -> None:
+    data = (
+        frame(TEXT, b"He", fin=False, mask=b"wxyz")
+        + frame(PING, b"x", mask=b"\0\1\2\3")
+        + frame(CONTINUATION, b"llo", mask=b"\xff\0\xff\0")
+        + frame(PING, b"between", mask=b"wxyz")
+        + frame(PONG, mask=b"wxyz")
+        + frame(TEXT, "\u00e9".encode(), mask=b"wxyz")
+    )
+    assert in_every_way(data, client=False) == [
+        Ping(b"x"),
+        TextMessage(b"Hello"),
+        Ping(b"between"),
+        Pong(b""),
+        TextMessage("\u00e9".encode()),
+    ]
 
 
 # --- limits -----------------------------------------------------------------------------------
@@ -459,10 +491,39 @@ def cut_at(data: bytes, cuts: list[int]) -> list[bytes]:
     cuts=st.lists(st.integers(0, 3000), max_size=8),
     other_cuts=st.lists(st.integers(0, 3000), max_size=3),
     eof=st.booleans(),
-    client=st.sampled_from([True, True, True, False]),
+    client=st.booleans(),
 )
 def test_lanes_and_splits_never_matter(
     data: bytes, cuts: list[int], other_cuts: list[int], eof: bool, client: bool
+) -> None:
+    check_lanes(data, cuts, other_cuts, eof=eof, client=client)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    frames=st.lists(
+        st.builds(
+            frame,
+            st.sampled_from([TEXT, TEXT, TEXT, BINARY, CONTINUATION, PING, PONG, CLOSE, 3]),
+            payloads,
+            fin=st.sampled_from([True, True, True, False]),
+            rsv=st.sampled_from([0, 0, 0, 0, 4]),
+            mask=st.sampled_from([b"wxyz", b"wxyz", b"\x00\x00\x00\x00", None]),
+            form=st.sampled_from([None, None, None, 2, 8]),
+        ),
+        max_size=6,
+    ),
+    cuts=st.lists(st.integers(0, 3000), max_size=8),
+    other_cuts=st.lists(st.integers(0, 3000), max_size=3),
+)
+def test_lanes_and_splits_never_matter_to_a_server(
+    frames: list[bytes], cuts: list[int], other_cuts: list[int]
+) -> None:
+    check_lanes(b"".join(frames), cuts, other_cuts, eof=False, client=False)
+
+
+def check_lanes(
+    data: bytes, cuts: list[int], other_cuts: list[int], *, eof: bool, client: bool
 ) -> None:
     limits = {"max_message_bytes": 1000, "max_message_frames": 3}
     fast = outcome(cut_at(data, cuts), client=client, eof=eof, **limits)
@@ -472,27 +533,32 @@ def test_lanes_and_splits_never_matter(
     assert sum(isinstance(event, WireClosed) for event in events) == (fast[2] is not WireState.OPEN)
 
 
-def test_the_lane_is_really_taken() -> None:
+@pytest.mark.parametrize("client", [True, False])
+def test_the_lane_is_really_taken(client: bool) -> None:
     """The differential test would say nothing if both sides went through wsproto."""
-    asked: list[bytes] = []
+    mask = None if client else b"wxyz"
+    data = [frame(TEXT, b"x" * size, mask=mask) for size in (0, 125, 126, 65535, 65536)]
+    data += [frame(opcode, b"x" * size, mask=mask) for opcode in (PING, PONG) for size in (0, 125)]
+    beside = [frame(BINARY, b"x", mask=mask), frame(TEXT, b"x", fin=False, mask=mask)]
     for fast_lane in (True, False):
+        asked: list[bytes] = []
         reader = FrameReader(
             lambda event: None,
-            client=True,
+            client=client,
             max_message_bytes=100_000,
             max_message_frames=9,
             fast_lane=fast_lane,
         )
         original = reader._wsproto.receive_bytes
 
-        def spy(data: bytes, original: object = original) -> None:
+        def spy(data: bytes, original: object = original, asked: list[bytes] = asked) -> None:
             asked.append(data)
             original(data)  # type: ignore[operator]
 
         reader._wsproto.receive_bytes = spy  # type: ignore[method-assign]
-        for size in (0, 125, 126, 65535, 65536):
-            reader.receive_data(frame(TEXT, b"x" * size))
-        assert len(asked) == (0 if fast_lane else 9)
+        for piece in data + beside:
+            reader.receive_data(piece)
+        assert asked == (beside if fast_lane else data + beside)
 
 
 # --- single pieces ----------------------------------------------------------------------------
