@@ -19,9 +19,11 @@ from ._errors import CommandTimeout, ConnectionClosed, RealtimeError, SchemaErro
 from ._keepalive import Need
 from ._service_errors import ServiceErrors
 from ._session_events import CommandEnded, RawServerEvent
-from ._wire import HandshakeAccepted, WireClosed, WireFailed, WireRejected
+from ._wire import HandshakeAccepted, Ping, Pong, WireClosed, WireFailed, WireRejected
 
 __all__ = ["ClientCore"]
+
+_NOT_TOLD = frozenset({Ping, Pong})  # by the WebSocket, which may outlive the session behind it
 
 
 class ClientCore(ClientLife):
@@ -172,7 +174,8 @@ class ClientCore(ClientLife):
     def _drain(self) -> None:
         connection, handlers = self._connection, self._handlers
         while connection is self._connection and (event := connection.next()) is not None:
-            self._liveness.told_at = self._tray.now
+            if type(event) not in _NOT_TOLD:
+                self._liveness.told_at = self._tray.now
             if self.raw_events and isinstance(event, (events.ServerEventBase, events.UnknownEvent)):
                 self._tray.session_events.append(RawServerEvent(event))
             handler = handlers.get(type(event))

@@ -536,6 +536,27 @@ def test_a_service_that_does_not_answer_is_replaced() -> None:  # R11
     assert pair.client.state is ConnectionState.CLOSED
 
 
+@pytest.mark.parametrize("server_pings", [False, True])
+def test_a_service_whose_websocket_alone_answers_is_replaced(server_pings: bool) -> None:  # R11
+    """Pings and pongs are the WebSocket's: a session behind them may be dead all the same."""
+    timing = Timing(rotate_after_s=None)
+    pair = Pair(client={"timing": timing, "retry": RetryPolicy()}).connect()
+    for _ in range(60):
+        pair.now += 1.0
+        pair.client.push_audio(SECOND)
+        pair.client.handle_timer(pair.now)
+        pair.server.receive_data(pair.client.data_to_send(), pair.now)
+        pair.server.session.messages_to_send()  # and nobody is told
+        if server_pings:
+            pair.server._wire.ping()
+        if data := pair.server.data_to_send():
+            pair.client.receive_data(data, pair.now)
+        if lost := of(ConnectionLost, list(iter(pair.client.next_event, None))):
+            assert "liveness_after_s" in str(lost[0].error)
+            return
+    pytest.fail("nobody noticed")
+
+
 def test_the_end_of_patience_is_acted_on_when_it_comes() -> None:
     """Not at the next look: until then the deadline would be over, and the caller's clock would spin."""
     pair = Rotating(client={"timing": TIMING}).connect()
