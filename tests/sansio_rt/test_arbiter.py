@@ -140,7 +140,9 @@ def test_a_lost_connection_leaves_nothing() -> None:
         arbiter.submit(reply(name))
     arbiter.take_ready()
     arbiter.created("r1", in_conversation=True)
+    arbiter.turn_owed = True
     arbiter.reset()
+    assert not arbiter.turn_owed
     assert not arbiter.busy
     assert (arbiter.waiting, arbiter.asked, arbiter.retry_at) == ([], {}, None)
 

@@ -716,6 +716,14 @@ def test_an_end_without_a_beginning_has_its_place_and_its_id() -> None:  # C2
     assert pair.client.conversation.ids() == ["one", "three", "two"]
 
 
+def test_the_end_of_an_item_without_an_id_comes_out_as_it_came() -> None:
+    pair = written()
+    item = {"type": "message", "role": "user", "content": []}
+    pair.inject(message("conversation.item.done", item=item, previous_item_id="one"))
+    stray = only(StrayEvent, pair.events)
+    assert (stray.event.event_id, stray.event.previous_item_id) == ("e", "one")
+
+
 def test_strays_say_what_is_odd_about_them() -> None:
     pair = Pair(client={"limits": Limits(max_open_responses=1)}).connect()
     item = {"type": "message", "role": "user", "content": []}
@@ -745,6 +753,29 @@ def test_a_place_before_what_is_going_is_kept() -> None:  # C3
     pair.run()
     assert pair.client.conversation.ids() == ["one", "three"]
     assert [item.id for item in pair.server.session.items] == ["one", "three"]
+
+
+def test_a_text_that_is_cut_twice_at_once_is_cut_once() -> None:  # C3
+    pair = written()
+    pair.client.send_message("Hello", item_id="three", role="assistant")
+    pair.run()
+    pair.client.truncate("three", heard_text="Hell")
+    outstanding = len(pair.client.commands)
+    with pytest.raises(LocalProtocolError, match="'three' is on its way"):
+        pair.client.truncate("three", heard_text="He")
+    assert len(pair.client.commands) == outstanding
+    pair.run()
+    assert [entry.text for entry in pair.client.conversation] == ["Hi", "Hi", "Hell"]
+
+
+def test_a_cut_text_gets_an_id_of_ours_where_the_servers_is_too_long() -> None:  # C3
+    pair = deaf(written())
+    part = {"type": "output_text", "text": "Hello"}
+    item = {"id": "x" * 40, "type": "message", "role": "assistant", "content": [part]}
+    pair.inject(message("conversation.item.added", item=item, previous_item_id="two"))
+    command = pair.client.truncate("x" * 40, heard_text="He")
+    assert command is not None
+    assert command.key.startswith("item_q")
 
 
 def test_a_goodbye_carries_its_words() -> None:  # R6

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
 from msgspec import structs
 from pair import MANUAL, Pair, of, only
 
 from sansio_rt import (
     AudioDelta,
+    CommandKind,
     Dialect,
     Endpoint,
     GenerationEnded,
     GenerationStarted,
     GenerationStatus,
     Limits,
+    RawClientEvent,
     StrayEvent,
     TextDelta,
+    Timing,
     events,
 )
 from sansio_rt._client import ClientProtocol
@@ -104,6 +110,132 @@ def test_an_end_without_content_is_taken_as_it_is() -> None:
     pair.server.session.finish(pair.wanted_reply().response_id, pair.now)
     pair.run()
     assert command.result().status is GenerationStatus.COMPLETED
+
+
+def message(kind: str, **fields: Any) -> bytes:
+    return json.dumps({"type": kind, "event_id": "e", **fields}).encode()
+
+
+def created(response_id: str, **fields: Any) -> bytes:
+    response = {"id": response_id, "conversation_id": "c", "status": "in_progress", **fields}
+    return message("response.created", response=response)
+
+
+def ended(response_id: str, status: str = "completed") -> bytes:
+    return message("response.done", response={"id": response_id, "status": status})
+
+
+def piece(kind: str, response_id: str, delta: str = "x") -> bytes:
+    place = {"response_id": response_id, "item_id": "i" + response_id, "output_index": 0}
+    return message(f"response.{kind}.delta", **place, content_index=0, delta=delta)
+
+
+def by_hand(**limits: Any) -> Pair:
+    """A pair whose server answers nothing by itself."""
+    settings = {"max_text_recoveries": 2, **limits}
+    pair = Pair(client={"limits": Limits(**settings)}).connect()
+    pair.server.receive_data = lambda data, now: None  # type: ignore[method-assign]
+    pair.client.raw_events = True
+    return pair
+
+
+def asked(pair: Pair) -> list[str]:
+    """The ids of the replies that were asked for."""
+    pair.run()
+    sent = [raw.event for raw in of(RawClientEvent, pair.events)]
+    return [str(each.event_id) for each in sent if isinstance(each, events.ResponseCreate)]
+
+
+def test_a_response_on_trial_keeps_only_its_own_conversation_waiting() -> None:  # G9, G12
+    pair = by_hand()
+    pair.inject(created("r1", conversation_id=None))
+    first = pair.client.generate_reply()
+    assert asked(pair) == [first.event_id]
+    pair = by_hand()
+    pair.inject(created("r1"))
+    second = pair.client.generate_reply()
+    assert asked(pair) == []
+    pair.inject(ended("r1"))
+    assert asked(pair) == [second.event_id]
+
+
+def test_each_of_two_replies_on_trial_has_its_own_answer() -> None:  # G1, G9
+    pair = by_hand()
+    commands = [pair.client.generate_reply(conversation="none") for _ in range(2)]
+    names = ("r1", "r2")
+    for name, command in zip(names, commands, strict=True):
+        pair.inject(created(name, metadata={"client_event_id": command.event_id}))
+    pair.inject(*(piece("output_audio_transcript", name) for name in names))
+    assert [command.result().id for command in commands] == ["r1", "r2"]
+
+
+def test_a_response_on_trial_that_falls_silent_is_cancelled() -> None:  # G5, G9
+    timing = Timing(response_silence_s=30.0, keepalive_interval_s=None, liveness_after_s=None)
+    limits = Limits(max_text_recoveries=2)
+    pair = Pair(client={"limits": limits, "timing": timing}).connect()
+    item = {"id": "i1", "type": "message", "role": "assistant", "content": []}
+    pair.inject(created("r1"))
+    pair.pass_time(20)
+    pair.inject(message("response.output_item.added", response_id="r1", output_index=0, item=item))
+    pair.pass_time(20)
+    assert not of(GenerationStarted, pair.events)
+    pair.pass_time(10)
+    assert only(GenerationEnded, pair.events).generation.status is GenerationStatus.CANCELLED
+
+
+def test_a_response_is_created_once_on_trial_and_where_nobody_wants_it() -> None:  # G9
+    pair = by_hand()
+    pair.inject(created("r1"), created("r1"))
+    assert only(StrayEvent, pair.events).reason == "a response that was created before"
+    pair.inject(piece("output_text", "r1"), created("r1"))  # it is being cancelled
+    assert [stray.reason for stray in of(StrayEvent, pair.events)] == [
+        "a response that was created before"
+    ] * 2
+    assert not of(GenerationStarted, pair.events)
+
+
+def test_an_interruption_waits_for_what_is_cancelled_already() -> None:  # G7, G9
+    pair = by_hand()
+    pair.inject(created("r1"), piece("output_text", "r1"))
+    (cancel,) = pair.client.commands
+    assert cancel.kind is CommandKind.CANCEL
+    assert pair.client.interrupt() is cancel
+
+
+def test_an_interruption_leaves_nothing_asked_for() -> None:  # G7, G9
+    pair = by_hand()
+    command = pair.client.generate_reply()
+    pair.inject(created("r1", metadata={"client_event_id": command.event_id}))
+    pair.client.interrupt()
+    assert pair.client._requests.arbiter.asked == {}
+
+
+def test_another_response_that_began_meanwhile_is_waited_for() -> None:  # G9, G12
+    pair = by_hand()
+    pair.inject(created("r1"), piece("output_text", "r1"), created("r2"), ended("r1", "cancelled"))
+    (again,) = [each for each in pair.client.commands if each.kind is CommandKind.REPLY]
+    assert asked(pair) == []
+    pair.inject(ended("r2"))
+    assert asked(pair) == [again.event_id]
+    assert pair.client._requests.arbiter.asked[again.event_id].wait_if_busy is True
+
+
+def test_a_silence_goes_however_much_is_outstanding() -> None:  # G9
+    pair = by_hand(max_pending_commands=1)
+    command = pair.client.generate_reply()
+    mine = {"metadata": {"client_event_id": command.event_id}}
+    pair.inject(created("r1", **mine), piece("output_text", "r1"), ended("r1", "cancelled"))
+    (silence,) = [each for each in pair.client.commands if each.kind is CommandKind.CREATE_ITEM]
+    item = {"id": silence.key, "type": "message", "role": "user", "content": []}
+    pair.inject(
+        message("conversation.item.added", item=item, previous_item_id=None),
+        created("r2", **mine),
+        piece("output_audio_transcript", "r2"),
+    )
+    pair.client.update(instructions="This takes the only room.")
+    pair.inject(ended("r2"))
+    kinds = [each.kind for each in pair.client.commands]
+    assert kinds == [CommandKind.UPDATE, CommandKind.DELETE_ITEM]
 
 
 def test_recovery_is_the_betas_default() -> None:

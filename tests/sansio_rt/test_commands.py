@@ -126,6 +126,18 @@ def test_an_answer_is_not_awaited_for_ever() -> None:
     assert table.answered(CommandKind.UPDATE, 99.0) is newer
 
 
+def test_after_the_answer_to_a_newer_command_none_is_expected_to_an_older() -> None:
+    table = CommandTable()
+    asked(table, "a", CommandKind.UPDATE)
+    asked(table, "b", CommandKind.COMMIT)
+    table.expire(10.0)
+    newer = asked(table, "c", CommandKind.UPDATE)
+    asked(table, "d", CommandKind.COMMIT)
+    table.expect_none_late(CommandKind.UPDATE)
+    assert table.answered(CommandKind.UPDATE, 11.0) is newer
+    assert table.answered(CommandKind.COMMIT, 11.0) is None
+
+
 def test_a_late_refusal_is_the_late_answer() -> None:
     table = CommandTable()
     asked(table, "a", CommandKind.UPDATE)

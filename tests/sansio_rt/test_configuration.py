@@ -17,6 +17,7 @@ from sansio_rt import (
     LocalProtocolError,
     Outcome,
     RawClientEvent,
+    ServerVad,
     SessionClosed,
     SessionConfig,
     SessionConfigured,
@@ -133,6 +134,32 @@ def test_the_answer_to_a_newer_update_tells_what_became_of_the_older() -> None: 
     assert wanted.parallel_tool_calls is UNSET  # the service did not take that one
     say(pair, instructions="B", parallel_tool_calls=True)  # another client's: nobody asked
     assert pair.client.wanted == wanted
+
+
+def test_after_the_answer_to_a_newer_update_the_older_is_not_waited_for() -> None:  # S7
+    pair = Pair(client={"timing": Timing(answer_timeout_s=2)}).connect()
+    updates(pair, {"instructions": "A"})
+    pair.pass_time(2)
+    (newer,) = updates(pair, {"instructions": "B"})
+    say(pair, instructions="B")
+    assert newer.outcome is Outcome.ACKNOWLEDGED
+    (newest,) = updates(pair, {"instructions": "C"})
+    say(pair, instructions="as the server spells it")
+    assert newest.outcome is Outcome.ACKNOWLEDGED
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"), [(ServerVad(), None), (None, ServerVad(threshold=0.5))]
+)
+def test_what_is_told_may_be_of_another_shape_than_what_was_asked(
+    asked: ServerVad | None, told: ServerVad | None
+) -> None:  # S7
+    config = SessionConfig(turn_detection=told)
+    pair = Pair(config, client={"timing": Timing(answer_timeout_s=2)}).connect()
+    updates(pair, {"turn_detection": asked})
+    pair.pass_time(2)
+    say(pair, audio=events.AudioConfig(input=events.AudioInput(turn_detection=told)))
+    assert pair.client.wanted.turn_detection == told
 
 
 def test_a_late_refusal_is_the_late_answer() -> None:

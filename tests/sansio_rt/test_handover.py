@@ -410,6 +410,16 @@ def test_no_more_connects_than_the_budget_allows() -> None:  # R2
     assert count == 2
 
 
+def test_what_was_dialled_counts_until_its_time_is_over() -> None:  # R2
+    retry = RetryPolicy(max_connects=2, window_s=60.0)
+    pair = Rotating(client={"retry": retry}).connect()
+    replaced = [
+        pair.now for _ in range(200) for _ in of(ConnectionReplaced, pair.pass_time(1.0))
+    ]
+    assert len(replaced) == 5
+    assert all(second - first >= 60.0 for first, second in zip(replaced, replaced[2:], strict=False))
+
+
 def test_an_item_that_the_next_server_refuses_is_left_out() -> None:  # R3
     pair = Rotating().connect()
     pair.client.send_message("Kept.", item_id="kept")
@@ -495,6 +505,29 @@ def test_closing_ends_the_next_connection_too() -> None:  # R6
     pair.run()
     assert link.finished
     assert pair.client.state is ConnectionState.CLOSED
+
+
+def test_the_next_connection_is_left_without_words() -> None:  # R6
+    pair = Rotating().connect()
+    pair.client.generate_reply()
+    pair.run()
+    pair.pass_time(10.0)
+    server = pair.next_server
+    pair.client.close(4000, "had enough")
+    pair.run()
+    assert server is not pair.ends[0][1]
+    assert server.ending is not None
+    assert (server.ending.code, server.ending.reason) == (1000, "")
+
+
+def test_a_next_connection_waits_for_a_quiet_moment_without_a_spinning_clock() -> None:
+    pair = Rotating().connect()
+    pair.client.generate_reply()
+    pair.run()
+    pair.pass_time(10.0)
+    for _ in range(3):
+        assert pair.client.next_deadline() == pytest.approx(pair.now + 0.25)
+        pair.pass_time(0.25)
 
 
 def test_no_rotation_without_a_retry_policy() -> None:
@@ -625,6 +658,29 @@ def test_age_comes_before_the_end_where_it_is_earlier() -> None:
     rotation.connected(0.0, 18.0)
     assert (rotation.plan.due_at, rotation.plan.deadline) == (9.0, 13.5)
     assert rotation.plan.break_at == 13.5
+
+
+def test_age_counts_where_the_end_allows_just_that() -> None:
+    rotation = Rotation(TIMING)
+    rotation.connected(0.0, 20.0)
+    assert rotation.plan is not None
+    assert rotation.plan.deadline == rotation.plan.break_at == 15.0
+    assert "10 s old" in rotation.plan.reason
+
+
+def test_the_wait_for_another_try_doubles_up_to_a_minute() -> None:  # R8
+    rotation = Rotation(TIMING)
+    rotation.ask("to see", 0.0, 1000.0)
+    waits: list[float] = []
+    now = 0.0
+    for _ in range(7):
+        assert rotation.due(now) is not None
+        rotation.failed(now)
+        assert rotation.due(now) is None
+        assert rotation.plan is not None
+        waits.append(rotation.plan.due_at - now)
+        now = rotation.plan.due_at
+    assert waits == [2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]
 
 
 @pytest.mark.parametrize("name", ["rotate_after_s", "rotation_patience_s", "liveness_after_s"])

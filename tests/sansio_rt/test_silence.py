@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from pair import Pair, of, only
 
@@ -25,6 +26,7 @@ from sansio_rt import (
     events,
 )
 from sansio_rt._server_work import ReplyWanted
+from sansio_rt._watch import SilenceWatch
 
 # Long enough for everything else, so that only what is watched here has a deadline.
 TIMING = Timing(
@@ -77,6 +79,26 @@ def test_a_silent_response_is_cancelled_and_what_waits_behind_it_is_asked_for() 
     pair.pass_time(0.1)
     assert generation.status is GenerationStatus.CANCELLED
     assert waiting.result() is not generation
+
+
+def test_the_watch_looks_when_the_first_response_may_be_silent_and_not_before() -> None:
+    watch = SilenceWatch(30.0)
+    watch.begin(100.0)
+    assert watch.deadline == 130.0
+    watch.begin(110.0)
+    assert watch.deadline == 130.0
+
+
+def test_a_cancel_that_may_still_be_answered_is_waited_for() -> None:  # G5
+    pair = Pair(client={"timing": msgspec.structs.replace(TIMING, answer_timeout_s=100.0)}).connect()
+    generation = answer(pair)
+    deaf(pair)
+    for seconds in (30, 30, 30):
+        pair.pass_time(seconds)
+        assert len(cancels(pair)) == 1
+        assert not generation.ended
+    pair.pass_time(40)
+    assert (generation.status, generation.reason) == (GenerationStatus.CANCELLED, "no_answer")
 
 
 def test_an_event_of_a_response_is_a_sign_of_life() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from sansio_rt import (
     CommandRefused,
     CommandTimeout,
+    ConnectionClosed,
     LocalProtocolError,
     SequentialIds,
     SessionConfig,
@@ -17,7 +18,7 @@ from sansio_rt import (
 from sansio_rt._connection import TRANSITIONS, ConnectionInput, ConnectionState
 from sansio_rt._replay import retold
 from sansio_rt._successor import Successor
-from sansio_rt._wire import HandshakeAccepted
+from sansio_rt._wire import HandshakeAccepted, WireClosed
 
 CONFIG = SessionConfig(instructions="Be brief.")
 
@@ -95,6 +96,35 @@ def test_it_has_everything_when_everything_was_answered() -> None:
     assert told.successor.ready
     assert told.follow("a", "b")
     assert [each.id for each in told.successor.told] == ["a", "b"]
+
+
+def test_it_is_told_nothing_before_it_listens_and_nothing_more_before_it_has_answered() -> None:
+    line: Any = Line()
+    successor = Successor(line, line, SequentialIds(), refuse_long_ids, Timing(), now=0.0)
+    assert not successor.follow(CONFIG, list, 0.0, may_stay_untold=0)
+    assert line.sent == []
+    told = Told()
+    told.follow("a")
+    asked = len(told.line.sent)
+    assert not told.follow("a", "b")
+    assert len(told.line.sent) == asked
+
+
+def test_each_event_has_an_id_that_says_so() -> None:
+    told = Told()
+    told.follow("a", "b")
+    told.say(added("a"), added("b"))
+    told.follow("b")
+    assert [str(event.event_id)[:7] for event in told.line.sent] == ["event_n"] * 4
+
+
+def test_a_server_that_goes_says_with_which_words() -> None:
+    told = Told()
+    told.say(WireClosed(1012, "restart", by_peer=True, clean=True))
+    failure = told.successor.failure
+    assert isinstance(failure, ConnectionClosed)
+    assert str(failure) == "the server closed the next connection (code 1012)"
+    assert (failure.code, failure.reason) == (1012, "restart")
 
 
 def test_what_its_server_says_unasked_is_for_nobody() -> None:

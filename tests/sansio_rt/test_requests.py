@@ -1,0 +1,113 @@
+"""What is asked for, by itself: interrupts, what is owed, what is asked again (G7, G12, R4)."""
+
+from __future__ import annotations
+
+from sansio_rt import (
+    Command,
+    CommandKind,
+    CommandTimeout,
+    GenerationOrigin,
+    Outcome,
+    RealtimeError,
+    SequentialIds,
+    events,
+)
+from sansio_rt._arbiter import PendingReply
+from sansio_rt._commands import CommandTable
+from sansio_rt._generations import Generation
+from sansio_rt._requests import Requests
+from sansio_rt._tray import Tray
+
+
+def room() -> tuple[Tray, Requests]:
+    tray = Tray(SequentialIds(), CommandTable(), lambda event: None)
+    requests = Requests(tray, answer_timeout_s=10.0)
+    requests.hold = False
+    return tray, requests
+
+
+def ask(requests: Requests) -> PendingReply:
+    """A reply that was sent."""
+    command = requests.request(
+        events.ResponseParams(), origin=GenerationOrigin.CALLER, wait_if_busy=True
+    )
+    requests.send_ready()
+    return requests.arbiter.asked[command.event_id]
+
+
+def cancel(tray: Tray, response_id: str) -> Command:
+    command = Command(tray.ids("event"), CommandKind.CANCEL, response_id)
+    return tray.commands.add(command)
+
+
+def generation(response_id: str = "r1") -> Generation:
+    return Generation(
+        response_id,
+        origin=GenerationOrigin.SERVER,
+        in_conversation=True,
+        metadata={},
+        created_at=0.0,
+        requested_at=None,
+        audio_rate=24_000,
+    )
+
+
+def test_an_interrupt_that_took_too_long_keeps_no_other_from_its_end() -> None:  # G15
+    tray, requests = room()
+    late = requests.when_over([cancel(tray, "r1")], None)
+    tray.now = 5.0
+    other = cancel(tray, "r2")
+    interrupt = requests.when_over([other], None)
+    tray.commands.expire(10.0)
+    assert late.outcome is Outcome.DEADLINE
+    requests.end_interrupts()
+    assert interrupt.outcome is None
+    tray.acknowledge(other)
+    requests.end_interrupts()
+    assert interrupt.outcome is Outcome.ACKNOWLEDGED
+
+
+def test_an_interrupt_brings_what_it_ended_also_where_the_connection_does() -> None:  # R4
+    tray, requests = room()
+    running = generation()
+    interrupt = requests.when_over([cancel(tray, "r1")], running)
+    requests.lose_all(keep_calls=True)
+    assert interrupt.result() is running
+
+
+def test_what_is_owed_waits_for_what_runs_already() -> None:  # R4, G12
+    _, requests = room()
+    requests.arbiter.turn_owed = True
+    requests.lose_all(keep_calls=True)
+    assert not requests.arbiter.turn_owed
+    requests.arbiter.created("r1", in_conversation=True)
+    requests.ask_what_is_owed()
+    (reply,) = requests.arbiter.waiting
+    assert reply.command.outcome is None
+    assert reply.origin is GenerationOrigin.SERVER
+
+
+def test_a_reply_that_met_another_has_no_clock_until_it_is_sent_again() -> None:  # G12
+    tray, requests = room()
+    command = ask(requests).command
+    requests.arbiter.created("r1", in_conversation=True)
+    requests.on_conflict(command, RealtimeError("busy"), sure=True)
+    assert command.deadline is None
+    tray.now = 50.0
+    requests.arbiter.finished("r1")
+    requests.send_ready()
+    assert command.deadline == 60.0
+
+
+def test_a_reply_that_is_over_is_not_asked_for_again_and_keeps_nobody_waiting() -> None:  # G9
+    tray, requests = room()
+    abandoned, expired = ask(requests), None
+    abandoned.command.abandoned = True
+    assert not requests.ask_again(abandoned)
+    assert abandoned.command.outcome is Outcome.REFUSED
+    assert not requests.arbiter.busy
+    expired = ask(requests)
+    tray.commands.refuse(expired.command, CommandTimeout("late"))
+    assert not requests.ask_again(expired)
+    assert requests.arbiter.asked == {}
+    assert not requests.arbiter.busy
