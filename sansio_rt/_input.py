@@ -167,8 +167,9 @@ class Input:
             return False
         if not self._detects_turns and self.pushed_ms:
             return False
+        # Of a turn of a connection before no end is known: its words may never come.
         return not self._transcribed or all(
-            now - self._speech_ended_at.get(item_id, now) >= _TRANSCRIPT_PATIENCE_S
+            now - self._speech_ended_at.get(item_id, -math.inf) >= _TRANSCRIPT_PATIENCE_S
             for item_id in self._untranscribed
         )
 

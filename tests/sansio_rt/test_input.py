@@ -236,6 +236,77 @@ def test_a_failed_transcript_closes_the_partial_one() -> None:  # I2
     assert of(InputTranscriptDelta, pair.events)[-1].text == "anew"
 
 
+def test_a_failure_without_words_has_none() -> None:  # I2
+    pair = pushing()
+    spoken(pair, "i1")
+    error = {"type": "server_error", "message": ""}
+    found = tell(pair, TRANSCRIPTION + "failed", item_id="i1", content_index=0, error=error)
+    failed = only(InputTranscriptFailed, found)
+    assert (failed.item_id, failed.content_index, failed.message) == ("i1", 0, "")
+
+
+@pytest.mark.parametrize("expected", [True, False])
+def test_every_event_of_a_turn_says_whether_a_transcript_follows(expected: bool) -> None:  # I1
+    config = MANUAL if expected else MANUAL.merge({"transcription": None})
+    pair = Pair(config).connect()
+    place = {"item_id": "i1"}
+    tell(pair, "input_audio_buffer.speech_started", **place, audio_start_ms=100)
+    tell(pair, "input_audio_buffer.speech_stopped", **place, audio_end_ms=900)
+    tell(pair, "input_audio_buffer.committed", **place, previous_item_id=None)
+    told = [
+        event
+        for event in pair.events
+        if isinstance(event, (SpeechStarted, SpeechStopped, InputAudioCommitted))
+    ]
+    assert [type(event) for event in told] == [SpeechStarted, SpeechStopped, InputAudioCommitted]
+    assert [event.transcript_expected for event in told] == [expected] * 3
+    assert {(event.item_id, event.received_at) for event in told} == {("i1", pair.now)}
+    assert (told[0].audio_start_ms, told[1].audio_end_ms) == (100, 900)
+
+
+def turn(pair: Pair) -> str:
+    """A second of speech that was committed; gives its item's id."""
+    pair.client.push_audio(SECOND)
+    pair.client.commit_audio()
+    return str(only(InputAudioCommitted, pair.run()).item_id)
+
+
+def test_words_are_waited_for_a_few_seconds_and_no_longer_than_they_take() -> None:  # N4
+    pair = pushing(retry=RetryPolicy())
+    first = turn(pair)
+    is_quiet = pair.client._input.is_quiet
+    assert not is_quiet(pair.now + 4.9)
+    assert is_quiet(pair.now + 5.0)
+    tell(pair, TRANSCRIPTION + "completed", item_id=first, content_index=0, transcript="said")
+    assert is_quiet(pair.now)
+    pair.now += 60.0
+    turn(pair)
+    assert not is_quiet(pair.now + 4.9)
+    assert is_quiet(pair.now + 5.0)
+
+
+def test_words_of_a_connection_that_is_gone_are_not_waited_for() -> None:  # N4, R5
+    pair = pushing(retry=RetryPolicy())
+    turn(pair)
+    pair.now += 1.0
+    pair.cut()
+    pair.reconnect()
+    assert pair.client._input.untranscribed()
+    assert pair.client._input.is_quiet(pair.now)
+
+
+def test_the_oldest_of_very_many_commits_is_answered_all_the_same() -> None:  # A2
+    pair = pushing(retry=RetryPolicy())
+    commits = []
+    for _ in range(65):
+        pair.client.push_audio(SECOND[:4_800])
+        commits.append(pair.client.commit_audio())
+        pair.client.data_to_send()
+    tell(pair, "input_audio_buffer.committed", item_id="i1", previous_item_id=None)
+    assert commits[0] is not None
+    assert commits[0].result() == "i1"
+
+
 def test_transcripts_that_never_end_are_forgotten() -> None:
     pair = pushing()
     for number in range(300):

@@ -309,17 +309,51 @@ WRONG_CALLS: dict[str, Callable[[Wire], None]] = {
 }
 
 
+BYTES = "send_text: the payload must be bytes"
+WORDS = {
+    **dict.fromkeys(("str", "int", "None", "released"), BYTES),
+    **dict.fromkeys(("not UTF-8", "a surrogate"), "send_text: the payload is not UTF-8"),
+    "long ping": "ping: 126 bytes are more than 125",
+    "str ping": "ping: the payload must be bytes",
+    **dict.fromkeys(("long reason", "surrogate reason"), "close: the reason must be at most 123"),
+    **{name: f"close: {name[5:]} may not" for name in WRONG_CALLS if name.startswith("code")},
+    "accept": "accept: only a server may call it",
+    "reject": "reject: only a server may call it",
+}
+
+
 @pytest.mark.parametrize("name", WRONG_CALLS)
 @pytest.mark.parametrize("role", ["client", "server"])
 def test_a_wrong_call_is_a_local_error_and_changes_nothing(name: str, role: str) -> None:
     pair = open_pair()
     wire: Wire = getattr(pair, role)
-    with pytest.raises(LocalProtocolError):
+    with pytest.raises(LocalProtocolError, match=f"^{WORDS[name]}"):
         WRONG_CALLS[name](wire)
     assert (wire.state, wire.pending_bytes, wire.next_event()) == (OPEN, 0, None)
     pair.client.send_text(b"still")
     pair.server.send_text(b"here")
     assert pair.exchange() == ([TextMessage(b"here")], [TextMessage(b"still")])
+
+
+CALLS_WHILE_OPEN: dict[str, Callable[[Wire], None]] = {
+    "send_text": lambda wire: wire.send_text(b""),
+    "ping": lambda wire: wire.ping(),
+    "close": lambda wire: wire.close(),
+}
+
+
+@pytest.mark.parametrize("name", CALLS_WHILE_OPEN)
+def test_a_call_that_needs_an_open_connection_says_so(name: str) -> None:
+    words = f"^{name}: the connection is not open but connecting$"
+    with pytest.raises(LocalProtocolError, match=words):
+        CALLS_WHILE_OPEN[name](Wire.server())
+
+
+@pytest.mark.parametrize("code", [1000, 1003, 1007, 1013, 3000, 4999])
+def test_a_code_that_may_be_sent_arrives(code: int) -> None:  # R6
+    pair = open_pair()
+    pair.client.close(code, "why")
+    assert pair.exchange()[1] == [WireClosed(code, "why", by_peer=True, clean=True)]
 
 
 def test_the_longest_control_payloads_pass() -> None:
