@@ -15,6 +15,7 @@ from sansio_rt import (
     Dialect,
     Endpoint,
     GenerationEnded,
+    GenerationFailed,
     GenerationStarted,
     GenerationStatus,
     Limits,
@@ -192,6 +193,27 @@ def test_a_response_is_created_once_on_trial_and_where_nobody_wants_it() -> None
         "a response that was created before"
     ] * 2
     assert not of(GenerationStarted, pair.events)
+
+
+@pytest.mark.parametrize("recoveries", [0, 2])
+def test_an_answer_that_nobody_waits_for_any_more_is_cancelled_at_once(recoveries: int) -> None:
+    pair = by_hand(max_text_recoveries=recoveries)  # G1
+    command = pair.client.generate_reply()
+    pair.client.abandon(command)
+    pair.inject(created("r1", metadata={"client_event_id": command.event_id}))
+    assert [each.kind for each in pair.client.commands] == [CommandKind.CANCEL]
+    with pytest.raises(GenerationFailed, match="^the caller gave up$"):
+        command.result()
+
+
+def test_one_recovery_is_one_for_a_response_of_the_server_too() -> None:  # G9
+    pair = by_hand(max_text_recoveries=1)
+    pair.inject(created("r1"), piece("output_text", "r1"))
+    assert not of(GenerationStarted, pair.events)
+    pair.inject(ended("r1", "cancelled"))
+    (again,) = asked(pair)
+    pair.inject(created("r2", metadata={"client_event_id": again}), piece("output_text", "r2"))
+    assert only(GenerationStarted, pair.events).generation.id == "r2"
 
 
 def test_an_interruption_waits_for_what_is_cancelled_already() -> None:  # G7, G9
