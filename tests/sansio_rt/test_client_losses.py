@@ -105,7 +105,14 @@ def test_a_turn_is_said_again_that_was_committed_and_is_no_item_yet() -> None:  
     assert commit.outcome is Outcome.ACKNOWLEDGED
     assert len(pair.client.conversation) == 1
     pair.cut()
-    assert of(ItemAdded, pair.events)[-1].entry.id == commit.value
+    added = of(ItemAdded, pair.events)[-1]
+    assert (added.entry.id, added.orphaned) == (commit.value, False)
+    assert added.entry.item == events.Message(
+        role="user",
+        content=[events.InputAudio(transcript=None)],
+        id=commit.value,
+        status="completed",
+    )
     resumed = only(SessionResumed, pair.reconnect())
     assert (resumed.replayed, resumed.left_out) == (2, ())
     assert pair.client.conversation.ids()[1:] == [commit.value]

@@ -26,6 +26,7 @@ from sansio_rt import (
     SessionClosed,
     SpeechStarted,
     SpeechStopped,
+    StrayEvent,
     TranscriptState,
     events,
 )
@@ -100,9 +101,61 @@ def test_clear_drops_here_and_there() -> None:  # A3
     clear = pair.client.clear_audio()
     assert only(InputAudioCleared, pair.run())
     assert clear.outcome is Outcome.ACKNOWLEDGED
+    assert pair.client._input.pushed_ms == 0
     assert pair.client.commit_audio() is None
     tell(pair, "input_audio_buffer.cleared")  # that nobody asked for
     assert len(of(InputAudioCleared, pair.events)) == 2
+
+
+def test_an_answer_to_a_clear_that_timed_out_is_for_nobody() -> None:  # A3
+    pair = pushing()
+    late = pair.client.clear_audio()
+    assert late.deadline == pair.now + 10.0
+    pair.client.data_to_send()  # lost on its way
+    pair.pass_time(10.0)
+    assert late.outcome is Outcome.DEADLINE
+    newer = pair.client.clear_audio()
+    pair.client.data_to_send()
+    tell(pair, "input_audio_buffer.cleared")
+    assert newer.outcome is None
+    tell(pair, "input_audio_buffer.cleared")
+    assert newer.outcome is Outcome.ACKNOWLEDGED
+
+
+def test_nobody_speaks_in_a_buffer_that_was_cleared() -> None:  # A3, N4
+    pair = Pair(MANUAL.merge({"turn_detection": ServerVad()})).connect()
+    tell(pair, "input_audio_buffer.speech_started", item_id="i1", audio_start_ms=0)
+    assert not pair.client._input.is_quiet(pair.now)
+    tell(pair, "input_audio_buffer.cleared")
+    assert pair.client._input.is_quiet(pair.now)
+
+
+def test_the_audio_of_all_commits_that_timed_out_counts_once_more() -> None:  # A2
+    pair = pushing()
+    for seconds in (1, 2):
+        pair.client.push_audio(SECOND * seconds)
+        pair.client.commit_audio()
+        pair.client.data_to_send()
+    pair.pass_time(10.0)
+    assert pair.client.commit_audio() is not None
+    pair.client.data_to_send()
+    pair.pass_time(10.0)
+    pair.client._input._count_unanswered()
+    assert pair.client._input.pushed_ms == 3_000
+
+
+def test_positions_count_from_the_beginning_of_each_connection() -> None:
+    pair = Pair(MANUAL.merge({"turn_detection": ServerVad(silence_duration_ms=200)})).connect()
+    pair.client.push_audio(SECOND)
+    pair.client.close()
+    pair.run()
+    pair.reconnect()
+    pair.now += 1.0
+    pair.client.tell_time(pair.now)
+    pair.client.push_audio(SECOND)
+    assert pair.client._input._appended_ms == 1_000
+    found = tell(pair, "input_audio_buffer.speech_stopped", item_id="i1", audio_end_ms=1_200)
+    assert only(SpeechStopped, found).last_word_at == pair.now
 
 
 def test_a_commit_of_the_server_counts_anew_and_is_nobodys_answer() -> None:  # A2
@@ -314,6 +367,34 @@ def test_transcripts_that_never_end_are_forgotten() -> None:
         tell(pair, "input_audio_buffer.speech_stopped", item_id=f"i{number}", audio_end_ms=number)
     assert len(pair.client._input._partial) == 256
     assert len(pair.client._input._speech_ended_at) == 256
+
+
+def test_a_delta_of_a_transcript_that_is_complete_says_so() -> None:  # I2
+    pair = pushing()
+    spoken(pair, "i1")
+    place = {"item_id": "i1", "content_index": 0}
+    tell(pair, TRANSCRIPTION + "completed", **place, transcript="whole")
+    stray = only(StrayEvent, tell(pair, TRANSCRIPTION + "delta", **place, delta="late"))
+    assert stray.reason == "a delta of a transcript that is complete"
+    assert stray.event.delta == "late"
+
+
+def test_a_transcript_of_an_item_that_nobody_knows_begins_anew_after_its_end() -> None:  # I2
+    pair = pushing()
+    place = {"item_id": "unknown", "content_index": 0}
+    tell(pair, TRANSCRIPTION + "delta", **place, delta="one")
+    tell(pair, TRANSCRIPTION + "completed", **place, transcript="one")
+    found = tell(pair, TRANSCRIPTION + "delta", **place, delta="two")
+    assert only(InputTranscriptDelta, found).text == "two"
+
+
+def test_a_transcript_of_just_the_longest_length_passes() -> None:
+    pair = pushing()
+    place = {"item_id": "i1", "content_index": 0}
+    found = tell(pair, TRANSCRIPTION + "delta", **place, delta="x" * (128 * 1024))
+    only(InputTranscriptDelta, found)
+    found = tell(pair, TRANSCRIPTION + "delta", **place, delta="x")
+    assert not of(InputTranscriptDelta, found)
 
 
 def test_a_transcript_without_end_ends_the_session() -> None:

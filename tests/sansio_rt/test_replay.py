@@ -12,6 +12,7 @@ from sansio_rt import (
     Command,
     CommandKind,
     CommandRefused,
+    GenerationOrigin,
     ItemAdded,
     ItemDeleted,
     Limits,
@@ -22,6 +23,7 @@ from sansio_rt import (
 )
 from sansio_rt._commands import CommandTable
 from sansio_rt._conversation import Conversation
+from sansio_rt._generations import GeneratedCall, Generation
 from sansio_rt._replay import Replay, retold
 from sansio_rt._requests import Requests
 from sansio_rt._tray import Tray
@@ -183,6 +185,24 @@ def test_a_call_that_was_whole_is_said_with_its_output_and_an_output_alone_is_no
     room = Room(call("call", status="completed"), output("output"), output("lost", "c2"))
     assert ids(room.begin()) == ["call", "output"]
     assert room.replay.take_left_out() == ("lost",)
+
+
+def test_a_call_that_is_whole_is_said_with_its_arguments_whatever_the_item_says() -> None:  # T9
+    room = Room(call("call", status="in_progress", arguments=""))
+    running = Generation(
+        "r1",
+        origin=GenerationOrigin.SERVER,
+        in_conversation=True,
+        metadata={},
+        created_at=0.0,
+        requested_at=None,
+        audio_rate=24_000,
+    )
+    whole = GeneratedCall("call", running, "look", "c1")
+    whole.arguments = '{"a":1}'
+    room.requests.expect_output(whole)
+    (sent,) = room.begin()
+    assert sent.item.arguments == '{"a":1}'
 
 
 def test_what_is_the_services_own_is_left_out() -> None:

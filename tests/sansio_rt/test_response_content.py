@@ -270,6 +270,8 @@ def test_whatever_comes_first_is_the_first_token(first: bytes, has_audio: bool) 
     pair.now += 3.0
     pair.inject(first)
     generation = only(GenerationStarted, pair.events).generation
+    if b".delta" in first:
+        assert generation.heard_at == pair.now
     pair.now += 1.0
     pair.inject(done())
     assert generation.metrics.first_token_s == 3.0

@@ -132,6 +132,7 @@ def test_pings_are_answered_by_both() -> None:
 
 
 def test_pending_bytes_is_what_data_to_send_gives() -> None:
+    assert Wire.server().pending_bytes == 0
     pair = open_pair()
     assert pair.client.pending_bytes == 0
     pair.server.ping(b"x")
