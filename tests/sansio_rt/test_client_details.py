@@ -786,6 +786,34 @@ def test_a_goodbye_carries_its_words() -> None:  # R6
     assert (pair.server.ending.code, pair.server.ending.reason) == (4_000, "had enough")
 
 
+def test_every_setting_of_a_reply_is_sent() -> None:  # G1, G3
+    def look(at: str) -> str:
+        """Looks."""
+        return at
+
+    pair = Pair().connect()
+    pair.client.raw_events = True
+    item = events.Message(role="user", content=[events.InputText(text="Hi")], id="mine")
+    command = pair.client.generate_reply(
+        instructions="Speak.",
+        tools=[look],
+        tool_choice="look",
+        modalities=["text"],
+        input=[item],
+        conversation="none",
+        metadata={"mine": "1"},
+        max_output_tokens=7,
+    )
+    sent = only(RawClientEvent, list(iter(pair.client.next_event, None))).event
+    assert sent.event_id == command.event_id
+    params = sent.response
+    assert (params.instructions, params.output_modalities) == ("Speak.", ["text"])
+    assert [tool.name for tool in params.tools] == ["look"]
+    assert params.tool_choice == events.ToolChoiceFunction(name="look")
+    assert (params.input, params.conversation, params.max_output_tokens) == ([item], "none", 7)
+    assert params.metadata == {"mine": "1", "client_event_id": command.event_id}
+
+
 def test_a_reply_beside_the_conversation_is_beside_it_whatever_the_server_says() -> None:  # G4
     pair = deaf(Pair().connect())
     command = pair.client.generate_reply(conversation="none")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import pytest
@@ -218,6 +219,43 @@ def test_each_loss_says_which_try_comes_next_and_whether_it_was_wanted() -> None
         assert lost.attempt == attempt
         assert lost.planned is False
         only(SessionResumed, pair.reconnect())
+
+
+def test_what_outlived_a_loss_ends_with_the_session() -> None:  # R6
+    pair = steady()
+    kept = pair.client.send_message("never answered")
+    pair.cut()
+    pair.client.connect(pair.now)
+    pair.client.close(4001)
+    assert isinstance(kept.error, ConnectionClosed)
+    assert (kept.error.code, kept.error.by_peer) == (4001, False)
+
+
+def test_it_is_away_from_the_error_on_and_not_from_the_last_goodbye() -> None:  # R4, R9
+    pair = steady()
+    pair.server._wire.send_text(EXPIRED)
+    pair.client.receive_data(pair.server.data_to_send(), pair.now)
+    assert pair.client.reconnecting
+    assert pair.client.state is ConnectionState.CLOSING
+    pair.now += QUIET.close_timeout_s
+    pair.client.handle_timer(pair.now)
+    only(ConnectionLost, taken(pair))
+    pair.now += 3.0
+    resumed = only(SessionResumed, pair.reconnect())
+    assert resumed.away_s == QUIET.close_timeout_s + 3.0
+
+
+def test_the_key_of_a_handshake_is_made_of_the_bytes_that_were_handed_in() -> None:
+    asked: list[int] = []
+
+    def source(length: int) -> bytes:
+        asked.append(length)
+        return b"k" * length
+
+    pair = Pair(client={"random_bytes": source})
+    pair.client.connect(pair.now)
+    assert base64.b64encode(b"k" * 16) in pair.client.data_to_send()
+    assert asked == [16]
 
 
 def shake_hands(pair: Pair) -> None:

@@ -299,6 +299,23 @@ def test_audio_for_a_commit_is_waited_for_then_repeated() -> None:  # N3
     assert base64.b64decode(part.audio) == SECOND * 2
 
 
+@pytest.mark.parametrize("dropped", [False, True])
+def test_speech_under_way_is_repeated_from_its_beginning(dropped: bool) -> None:  # N3, R8
+    pair = Rotating(SessionConfig(), detector=Loud()).connect()
+    for _ in range(6):
+        pair.client.push_audio(SECOND)
+        pair.run()
+    new = pair.pass_time(10.0)
+    assert not of(ConnectionReplaced, new)
+    if dropped:
+        pair.client.receive_eof(pair.now)
+        new = pair.run()
+    else:
+        new = pair.pass_time(5.0)
+    assert of(ConnectionReplaced, new)
+    assert pair.client._input._appended_ms == 6_000
+
+
 def test_silence_is_not_repeated_beyond_what_a_turn_may_have_begun_in() -> None:  # N4
     pair = Rotating(SessionConfig(), detector=Loud()).connect()
     for _ in range(10):
@@ -457,6 +474,8 @@ def test_before_the_session_expires_it_is_replaced() -> None:  # R5, R9
     new = pair.pass_time(2.0)
     assert "expire" in only(RotationDue, new).reason
     assert of(ConnectionReplaced, new)
+    assert not of(RotationDue, pair.pass_time(274.0))
+    assert "expire" in only(RotationDue, pair.pass_time(2.0)).reason  # the next one's end is known
 
 
 def test_without_a_next_connection_an_expiring_one_is_left_in_time() -> None:  # R9
@@ -494,6 +513,14 @@ def test_a_restart_of_a_session_with_one_connection_is_refused() -> None:
     pair = Pair().connect()
     with pytest.raises(LocalProtocolError, match="retry policy"):
         pair.client.restart("why not")
+
+
+def test_a_next_connection_is_begun_only_where_one_was_asked_for() -> None:  # N4
+    pair = Rotating().connect()
+    assert pair.client.begin_rotation(pair.now) is None
+    pair.client.handle_timer(pair.now + 10.0)
+    assert pair.client.begin_rotation(pair.now + 10.0) is not None
+    assert pair.client.begin_rotation(pair.now + 10.0) is None
 
 
 def test_a_restart_while_another_replacement_is_under_way_changes_its_deadline() -> None:

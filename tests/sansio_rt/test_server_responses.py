@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from typing import Any
 
 import pytest
@@ -483,3 +484,38 @@ def test_the_last_words_above_the_limit_end_a_response_only_once(server: Any) ->
     driver.begin_reply(wanted, "Well, " * 20, audio_ms=100)
     driver.session.finish(wanted.response_id, 0.0)
     assert one(driver.take(), "response.done")["response"]["status"] == "completed"
+
+
+def test_a_response_has_the_format_that_it_was_asked_for_in(server: Any) -> None:
+    driver = server()
+    output = {"format": {"type": "audio/pcmu"}}
+    driver.send("response.create", response={"audio": {"output": output}})
+    driver.reply("Fine.", audio_ms=300)
+    deltas = of_type(driver.log, "response.output_audio.delta")
+    assert sum(len(base64.b64decode(delta["delta"])) for delta in deltas) == 300 * 8
+
+
+def test_what_a_model_is_told_of_tools_counts(server: Any) -> None:
+    driver = server()
+    other = {**TOOL, "name": "look", "description": "Looks.", "parameters": {}}
+    driver.update(instructions="", tools=[TOOL, other])
+    driver.send("response.create")
+    driver.reply()
+    told = f"roll Rolls dice. {TOOL['parameters']} look Looks. {{}}"
+    usage = one(driver.log, "response.done")["response"]["usage"]
+    assert usage["input_tokens"] == math.ceil(len(told) / 4)
+
+
+def test_words_that_are_found_while_a_reply_is_spoken_change_nothing_of_its_pace(
+    server: Any,
+) -> None:
+    driver = server(pace=1.0)
+    driver.manual()
+    driver.send("response.create")
+    driver.begin_reply(driver.wanted(ReplyWanted), audio_ms=1000)
+    driver.append(200)
+    driver.send("input_audio_buffer.commit")
+    driver.hear("said")
+    sent = of_type(driver.log, "response.output_audio.delta")
+    driver.advance(0.5)
+    assert len(of_type(driver.log, "response.output_audio.delta")) == len(sent) + 5
