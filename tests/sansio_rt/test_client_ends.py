@@ -307,7 +307,7 @@ def test_a_server_that_tells_of_no_session_of_ours_has_no_end_that_is_known() ->
 
 def test_a_connection_is_there_once() -> None:
     pair = Pair().connect()
-    with pytest.raises(LocalProtocolError, match="^connect: a connection is there already"):
+    with pytest.raises(LocalProtocolError, match=r"^connect: a connection is there already"):
         pair.client.connect(pair.now)
 
 
@@ -430,6 +430,10 @@ def test_what_was_told_in_words_can_be_cut_again_and_again_while_it_is_away() ->
     pair.cut()
     entry = pair.client.conversation.get(item_id)
     assert entry is not None
-    for end_ms, words in ((2_000, "one two three four"), (1_500, "one two three"), (1_000, "one two")):
+    for end_ms, words in (
+        (2_000, "one two three four"),
+        (1_500, "one two three"),
+        (1_000, "one two"),
+    ):
         assert pair.client.truncate(item_id, audio_end_ms=end_ms) is None
         assert (entry.text, entry.retold_ms) == (words, end_ms)

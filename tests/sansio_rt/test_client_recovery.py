@@ -202,7 +202,7 @@ def test_an_answer_that_nobody_waits_for_any_more_is_cancelled_at_once(recoverie
     pair.client.abandon(command)
     pair.inject(created("r1", metadata={"client_event_id": command.event_id}))
     assert [each.kind for each in pair.client.commands] == [CommandKind.CANCEL]
-    with pytest.raises(GenerationFailed, match="^the caller gave up$"):
+    with pytest.raises(GenerationFailed, match=r"^the caller gave up$"):
         command.result()
 
 

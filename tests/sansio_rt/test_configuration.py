@@ -148,9 +148,7 @@ def test_after_the_answer_to_a_newer_update_the_older_is_not_waited_for() -> Non
     assert newest.outcome is Outcome.ACKNOWLEDGED
 
 
-@pytest.mark.parametrize(
-    ("asked", "told"), [(ServerVad(), None), (None, ServerVad(threshold=0.5))]
-)
+@pytest.mark.parametrize(("asked", "told"), [(ServerVad(), None), (None, ServerVad(threshold=0.5))])
 def test_what_is_told_may_be_of_another_shape_than_what_was_asked(
     asked: ServerVad | None, told: ServerVad | None
 ) -> None:  # S7

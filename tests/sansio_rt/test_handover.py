@@ -445,11 +445,11 @@ def test_no_more_connects_than_the_budget_allows() -> None:  # R2
 def test_what_was_dialled_counts_until_its_time_is_over() -> None:  # R2
     retry = RetryPolicy(max_connects=2, window_s=60.0)
     pair = Rotating(client={"retry": retry}).connect()
-    replaced = [
-        pair.now for _ in range(200) for _ in of(ConnectionReplaced, pair.pass_time(1.0))
-    ]
+    replaced = [pair.now for _ in range(200) for _ in of(ConnectionReplaced, pair.pass_time(1.0))]
     assert len(replaced) == 5
-    assert all(second - first >= 60.0 for first, second in zip(replaced, replaced[2:], strict=False))
+    assert all(
+        second - first >= 60.0 for first, second in zip(replaced, replaced[2:], strict=False)
+    )
 
 
 def test_an_item_that_the_next_server_refuses_is_left_out() -> None:  # R3

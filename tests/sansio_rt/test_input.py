@@ -306,7 +306,7 @@ def test_every_event_of_a_turn_says_whether_a_transcript_follows(expected: bool)
     tell(pair, "input_audio_buffer.speech_started", **place, audio_start_ms=100)
     tell(pair, "input_audio_buffer.speech_stopped", **place, audio_end_ms=900)
     tell(pair, "input_audio_buffer.committed", **place, previous_item_id=None)
-    told = [
+    told: list[Any] = [
         event
         for event in pair.events
         if isinstance(event, (SpeechStarted, SpeechStopped, InputAudioCommitted))

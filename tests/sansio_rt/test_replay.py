@@ -41,9 +41,7 @@ class Room:
         self.tray = Tray(SequentialIds(), CommandTable(), refuse_long_ids)
         self.conversation = Conversation(Limits())
         self.requests = Requests(self.tray, answer_timeout_s=10.0)
-        self.replay = Replay(
-            self.tray, self.conversation, self.requests, answer_timeout_s=10.0
-        )
+        self.replay = Replay(self.tray, self.conversation, self.requests, answer_timeout_s=10.0)
         for item in items:
             self.conversation.put(item)
 
@@ -150,7 +148,9 @@ def test_an_item_that_the_new_server_refuses_is_left_out() -> None:  # R3
 
 
 def test_the_parts_of_a_message_stay_parts_and_what_was_heard_is_one() -> None:  # G14
-    room = Room(said("a", "one", "two", role="assistant"), said("b", "three four", role="assistant"))
+    room = Room(
+        said("a", "one", "two", role="assistant"), said("b", "three four", role="assistant")
+    )
     cut = room.conversation.get("b")
     assert cut is not None
     cut.received_ms = 1000.0

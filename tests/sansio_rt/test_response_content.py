@@ -115,7 +115,9 @@ def test_a_text_that_no_delta_told_comes_with_the_event_that_told_it() -> None:
         message(kinds[0], **PART, text="text"),
         message(kinds[1], response_id="r1", item_id="i2", output_index=1, content_index=0)[:-1]
         + b',"transcript":"words"}',
-        finished(said({"type": "output_text", "text": ""}, {"type": "output_text", "text": "more"})),
+        finished(
+            said({"type": "output_text", "text": ""}, {"type": "output_text", "text": "more"})
+        ),
         done(output=[said({"type": "output_audio", "transcript": "last"}, item_id="i3")]),
     )
     assert deltas(found) == [
@@ -136,7 +138,10 @@ def test_the_end_of_a_message_is_that_of_the_message_and_comes_once() -> None:
         done(),
     )
     ended = [event.message for event in of(MessageEnded, found)]
-    assert [(one.id, one.output_index, one.done) for one in ended] == [("i2", 1, True), ("i1", 0, True)]
+    assert [(one.id, one.output_index, one.done) for one in ended] == [
+        ("i2", 1, True),
+        ("i1", 0, True),
+    ]
     assert ended == [event.message for event in reversed(of(MessageStarted, found))]
 
 

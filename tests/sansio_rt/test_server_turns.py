@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from sansio_rt import AudioFormat, SequentialIds, events
-from sansio_rt._server_input import InputBuffer
-from sansio_rt._server_items import Record, Sound
+from sansio_rt._server_input import InputBuffer, Sound
+from sansio_rt._server_items import Record
 from sansio_rt._server_message import OutputMessage, split_words
 from sansio_rt._server_outbox import Outbox
 from sansio_rt._server_turns import SpeechEnded, SpeechStarted, TurnFinder, TurnSettings
@@ -144,7 +144,9 @@ def test_the_words_of_a_clause_come_with_its_own_sound() -> None:
         for _ in range(6):
             message.add_sound(bytes(4_800))
             told = [json.loads(each) for each in outbox.take_messages()]
-            said.append([each["delta"] for each in told if each["type"].endswith("transcript.delta")])
+            said.append(
+                [each["delta"] for each in told if each["type"].endswith("transcript.delta")]
+            )
     # A word of five letters takes a third of a second, so that the next comes with the fourth piece.
     nothing: list[str] = []
     assert said == [

@@ -90,7 +90,9 @@ def test_the_watch_looks_when_the_first_response_may_be_silent_and_not_before() 
 
 
 def test_a_cancel_that_may_still_be_answered_is_waited_for() -> None:  # G5
-    pair = Pair(client={"timing": msgspec.structs.replace(TIMING, answer_timeout_s=100.0)}).connect()
+    pair = Pair(
+        client={"timing": msgspec.structs.replace(TIMING, answer_timeout_s=100.0)}
+    ).connect()
     generation = answer(pair)
     deaf(pair)
     for seconds in (30, 30, 30):
