@@ -67,9 +67,8 @@ TRANSITIONS: Mapping[ConnectionState, Mapping[ConnectionInput, ConnectionState]]
 }
 """State and input to next state. What is missing cannot happen."""
 
-CONNECTED = frozenset(
-    {ConnectionState.CONFIGURING, ConnectionState.REPLAYING, ConnectionState.READY}
-)
+# A tuple, for it is asked with every message: its members are compared by identity, and not hashed.
+CONNECTED = (ConnectionState.READY, ConnectionState.REPLAYING, ConnectionState.CONFIGURING)
 """The states in which events can be sent."""
 
 
