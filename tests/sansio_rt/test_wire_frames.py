@@ -561,6 +561,27 @@ def test_the_lane_is_really_taken(client: bool) -> None:
         assert asked == (beside if fast_lane else data + beside)
 
 
+@pytest.mark.parametrize("client", [True, False])
+@pytest.mark.parametrize(
+    ("options", "taken"), [({}, True), ({"fast_lane": True}, True), ({"fast_lane": False}, False)]
+)
+def test_both_roles_take_the_lane_unless_they_are_told_not_to(
+    client: bool, options: dict[str, object], taken: bool
+) -> None:
+    wire = opened(client=client, **options)
+    asked: list[bytes] = []
+    original = wire._reader._wsproto.receive_bytes
+
+    def spy(data: bytes) -> None:
+        asked.append(data)
+        original(data)
+
+    wire._reader._wsproto.receive_bytes = spy  # type: ignore[method-assign]
+    wire.receive_data(frame(TEXT, b"x", mask=None if client else b"wxyz"))
+    assert take(wire) == [TextMessage(b"x")]
+    assert (not asked) is taken
+
+
 # --- single pieces ----------------------------------------------------------------------------
 
 
