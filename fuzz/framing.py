@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from sansio_rt._handshake import ClientHandshake, ServerHandshake
-from sansio_rt._wire import Wire, WireInput
+from sansio_rt._wire import Wire, WireState
 
 TEXT, CLOSE, PING, PONG = 1, 8, 9, 10
 NO_MASK_KEY = bytes(4)
@@ -100,6 +100,9 @@ class _NoServerHandshake(ServerHandshake):
         self.refusal = b""
 
 
+_CLIENT_HANDSHAKE, _SERVER_HANDSHAKE = _NoClientHandshake(), _NoServerHandshake()
+
+
 def opened_wire(
     *,
     client: bool,
@@ -109,13 +112,13 @@ def opened_wire(
 ) -> Wire:
     """A wire as it is right behind its handshake; a client's masks are zeros."""
     wire = Wire(
-        _NoClientHandshake() if client else _NoServerHandshake(),
+        _CLIENT_HANDSHAKE if client else _SERVER_HANDSHAKE,
         bytes if client else None,
         max_message_bytes=max_message_bytes,
         max_message_frames=max_message_frames,
         fast_lane=fast_lane,
     )
     # What `Wire` does when a handshake ends well; the handshake targets go the whole way.
-    wire._move(WireInput.ACCEPTED)
+    wire._state = WireState.OPEN
     wire._handshake = None
     return wire

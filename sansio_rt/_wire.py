@@ -235,7 +235,7 @@ class Wire:
         """
         if not data:
             return
-        piece = data if isinstance(data, bytes) else bytes(data)
+        piece = bytes(data)  # the same object where it is bytes
         if self._state is WireState.CONNECTING:
             piece = self._receive_handshake(piece)
         if self._state is WireState.OPEN or self._state is WireState.LOCAL_CLOSING:
