@@ -217,7 +217,8 @@ class Replay:
                         pass
                 place = self._place_now(event.previous_item_id, coming)
                 event = msgspec.structs.replace(event, previous_item_id=place)
-                if command.key in spoken:  # a turn that was moved before its words were known
+                if command.key in spoken and not _has_words(event.item):
+                    # A turn that was moved before its words were known.
                     item = _as_spoken(command.key, "user", spoken[command.key])
                     event = msgspec.structs.replace(event, item=item)
                 self._lay_down(command, event)
@@ -286,6 +287,10 @@ def _as_spoken(item_id: str, role: str, audio: bytes) -> events.Message:
     """A turn whose words are not known, as it was said."""
     part = events.InputAudio(audio=base64.b64encode(audio).decode("ascii"))
     return events.Message(role=role, content=[part], id=item_id)
+
+
+def _has_words(item: events.Item) -> bool:
+    return isinstance(item, events.Message) and any(map(_says_something, item.content))
 
 
 def _says_something(part: events.Part) -> bool:

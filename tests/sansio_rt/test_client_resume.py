@@ -418,3 +418,45 @@ def test_a_turn_that_was_moved_before_its_words_were_known_keeps_its_audio() -> 
     (part,) = retrieved.result().content
     assert base64.b64decode(part.audio) == SECOND
     agree(pair)
+
+
+def spoken_turn(pair: Pair) -> str:
+    """A turn of the caller whose words nobody knows; gives its id."""
+    pair.client.push_audio(SECOND)
+    commit = pair.client.commit_audio()
+    assert commit is not None
+    pair.run()
+    return str(commit.result())
+
+
+def test_a_turn_whose_move_was_lost_half_way_keeps_its_audio() -> None:  # N3, R3
+    """The server has said that it is deleted, and not that it is there again."""
+    pair = steady()
+    pair.client.send_message("Before.", item_id="before")
+    spoken = spoken_turn(pair)
+    pair.client.update_conversation(list(reversed(pair.client.conversation.items())))
+    pair.server.receive_data(pair.client.data_to_send(), pair.now)
+    deleted, *_ = pair.server.session.messages_to_send()
+    pair.server._wire.send_text(deleted)
+    pair.client.receive_data(pair.server.data_to_send(), pair.now)
+    assert spoken not in pair.client.conversation
+    pair.cut()
+    pair.reconnect()
+    assert pair.client.conversation.ids() == [spoken, "before"]
+    retrieved = pair.client.retrieve_item(spoken)
+    pair.run()
+    (part,) = retrieved.result().content
+    assert base64.b64decode(part.audio) == SECOND
+    agree(pair)
+
+
+def test_a_spoken_turn_that_was_given_words_keeps_these() -> None:  # C3, R3
+    pair = steady()
+    spoken = spoken_turn(pair)
+    part = events.InputText(text="In other words.")
+    pair.client.update_conversation([events.Message(role="user", content=[part], id=spoken)])
+    pair.client.data_to_send()  # lost on its way
+    pair.cut()
+    pair.reconnect()
+    assert [entry.text for entry in pair.client.conversation] == ["In other words."]
+    agree(pair)
