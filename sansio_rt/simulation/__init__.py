@@ -19,6 +19,7 @@ from . import actions as actions
 from ._caller import TypicalCaller as TypicalCaller
 from ._chance import Chance as Chance
 from ._chance import Chances as Chances
+from ._dial_fault import DialFault as DialFault
 from ._driver import Carried as Carried
 from ._driver import Driver as Driver
 from ._driver import Issued as Issued
@@ -50,5 +51,4 @@ from ._seeds import simulate as simulate
 from ._service import Service as Service
 from ._service import Taken as Taken
 from ._trace import written as written
-from ._world import DialFault as DialFault
 from ._world import World as World

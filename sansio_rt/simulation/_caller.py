@@ -12,6 +12,7 @@ from . import actions
 from ._chance import Chance
 from ._network import Weather
 from ._plan import Action, Kind, Plan, Setup
+from ._scenes import SCENES
 
 __all__ = ["TypicalCaller"]
 
@@ -48,7 +49,7 @@ class TypicalCaller:
                 splits=chance.choice((1, 1, 3)),
             ),
             pace=chance.choice((None, 1.0, 4.0)),
-            retry=RetryPolicy(retry_first=chance.random() < 0.5) if chance.random() < 0.9 else None,
+            retry=_retry(chance) if chance.random() < 0.9 else None,
             timing=_timing(chance),
             session_s=chance.choice((3600.0, 3600.0, 3600.0, 20.0)),
         )
@@ -60,6 +61,9 @@ class TypicalCaller:
         for _ in range(chance.randint(0, self._most_faults)):
             at_s = round(chance.uniform(0.0, now_s + 1.0), 3)
             plan.append(_one_of(_FAULTS, chance)(chance, at_s))
+        if chance.random() < 0.15:
+            scene = chance.choice(SCENES)
+            plan += scene(chance, round(chance.uniform(0.8, now_s + 1.0), 3))
         if chance.random() < 0.05:
             plan.append(actions.HangUp(at_s=round(chance.uniform(0.0, now_s + 1.0), 3)))
         plan.sort(key=lambda action: action.at_s)
@@ -86,6 +90,13 @@ def _config(chance: Chance, listens: bool) -> SessionConfig:
         output_modalities=["audio"] if chance.random() < 0.8 else ["text"],
         instructions="Be there.",
     )
+
+
+def _retry(chance: Chance) -> RetryPolicy:
+    retry_first = chance.random() < 0.5
+    if chance.random() < 0.3:  # few connects, so that the bound on them is reached
+        return RetryPolicy(retry_first=retry_first, max_connects=4, window_s=20.0)
+    return RetryPolicy(retry_first=retry_first)
 
 
 def _timing(chance: Chance) -> Timing:
@@ -153,6 +164,7 @@ _CALLER: tuple[tuple[int, Maker], ...] = (
             how=chance.choice(("drop", "move", "insert")),
         ),
     ),
+    (1, lambda chance, at_s: actions.Rewrite(at_s=at_s, which=round(chance.random(), 2))),
     (
         1,
         lambda chance, at_s: actions.Truncate(
@@ -171,6 +183,17 @@ _CALLER: tuple[tuple[int, Maker], ...] = (
 )
 
 _CONNECT_FAULTS = ("refused", "refused", "hangs", "silent", "closes", "429", "503", "401")
+_FORGOTTEN = (
+    "conversation.item.create",
+    "conversation.item.create",
+    "conversation.item.delete",
+    "conversation.item.truncate",
+    "conversation.item.retrieve",
+    "input_audio_buffer.clear",
+    "input_audio_buffer.commit",
+    "response.cancel",
+    "session.update",
+)
 _ODD = (
     '{"type":"session.sang","event_id":"odd","song":[1]}',
     '{"type":"response.done","odd":true}',
@@ -213,5 +236,14 @@ _FAULTS: tuple[tuple[int, Maker], ...] = (
             close_code=chance.choice((None, 1001)),
         ),
     ),
+    (
+        4,
+        lambda chance, at_s: actions.ServerForgets(
+            at_s=at_s,
+            answer_to=chance.choice(_FORGOTTEN),
+            late_s=chance.choice((None, None, 11.0, 25.0)),
+        ),
+    ),
+    (1, lambda _chance, at_s: actions.ServerMutes(at_s=at_s)),
     (1, lambda chance, at_s: actions.OddMessage(at_s=at_s, text=chance.choice(_ODD))),
 )

@@ -82,6 +82,7 @@ class Driver:
         dials: When each of the tries began.
         issued: The caller's commands by event id.
         waiting: Calls that wait for the session to be resumed, by what they are.
+        served: The number of the connection that serves, or served last.
         closed: The session's last event, or None.
         ready: Whether the session was ready once.
         refused: Calls that the client refused: what, and why.
@@ -106,6 +107,7 @@ class Driver:
         self.serving: Carried | None = None
         self.next: Carried | None = None
         self.connections = 0
+        self.served = 0
         self.dials: list[float] = []
         self.issued: dict[str, Issued] = {}
         self.waiting: deque[tuple[str, Callable[[], Any]]] = deque()
@@ -140,6 +142,7 @@ class Driver:
             if self.closed is None:
                 link = self.client.connect(started, unix_now=EPOCH_S + started)
                 self.serving = self._carry(link, line)
+                self.served = self.serving.number
             else:
                 line.up.finish()
 
@@ -257,6 +260,7 @@ class Driver:
             self._rotate()
         elif type(event) is ConnectionReplaced:
             old, self.serving, self.next = self.serving, self.next, None
+            self.served = self._serving_number
             self._retire(old)
         elif type(event) is SessionClosed:
             self.closed = event

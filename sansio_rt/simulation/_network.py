@@ -68,7 +68,8 @@ class Pipe:
         self._deliver = deliver
         self._end = end
         self._ended = False
-        self._under_way: deque[bytes | None] = deque()
+        self._under_way: deque[tuple[float, bytes | None]] = deque()
+        self._came_along = 0
         self._last_arrival = 0.0
         self._instant = weather == Weather()
         self._stalled_until = 0.0
@@ -142,20 +143,37 @@ class Pipe:
             delay_s += weather.jitter_s * self._chance.random()
         arrival = max(self._clock.now + delay_s, self._last_arrival, self._stalled_until)
         self._last_arrival = arrival
-        self._under_way.append(piece)
+        self._under_way.append((arrival, piece))
         self._clock.at(arrival, self._arrive)
 
     def _arrive(self) -> None:
+        if self._came_along:
+            self._came_along -= 1
+            return
         if not self._under_way:
             return  # it was lost on the way
         if self._clock.now < self._stalled_until:
             self._clock.at(self._stalled_until, self._arrive)
             return
-        piece = self._under_way.popleft()
+        arrival, piece = self._under_way.popleft()
         if piece is None:
             self._end()
-        else:
+        elif arrival > self._stalled_until:
             self._deliver(piece)
+        else:
+            self._deliver(piece + self._held_up())
+
+    def _held_up(self) -> bytes:
+        """What else a stall has held up: it comes in one piece, as from any socket."""
+        pieces: list[bytes] = []
+        while self._under_way and self._under_way[0][0] <= self._stalled_until:
+            piece = self._under_way[0][1]
+            if piece is None:
+                break
+            pieces.append(piece)
+            self._under_way.popleft()
+            self._came_along += 1
+        return b"".join(pieces)
 
 
 class Line:

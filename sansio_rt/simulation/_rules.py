@@ -9,6 +9,7 @@ from msgspec import UnsetType
 
 from .. import events
 from .._commands import Command, CommandKind, Outcome
+from .._conversation import item_id_of
 from .._generations import GeneratedMessage, Generation
 from .._session_events import (
     AudioDelta,
@@ -23,6 +24,9 @@ from .._session_events import (
     StrayEvent,
     TextDelta,
 )
+from ._answer_rules import AnswersAreNotForgotten, AnswersAreTheirOwn, AsksWhenFree
+from ._connection_rules import DelaysGrow, LossesAreReal, PlannedChangesCutNothing
+from ._history_rules import CutsAreAsAsked, EditsGiveWhatWasAsked, HistoryIsAsHeard
 from ._invariants import Invariant
 from ._service import Service, Taken
 from ._sound_rules import CallerIsHeardOnce, HeardIsReceivedIsSpoken
@@ -30,7 +34,6 @@ from ._sound_rules import CallerIsHeardOnce, HeardIsReceivedIsSpoken
 __all__ = [
     "DEFAULT_INVARIANTS",
     "AbandonedRepliesAreSilent",
-    "AnswersAreNotForgotten",
     "CommandsEndOnce",
     "ConfigurationHolds",
     "ConnectsAreBounded",
@@ -194,19 +197,28 @@ class OutputsAreGivenOnce(Invariant):
 
 
 class MirrorEqualsServer(Invariant):
-    """The mirror equals the server's conversation when it is quiet."""
+    """The mirror equals the server's conversation when it is quiet.
+
+    Save the items that the server did not tell of in time, and where it has those, the order.
+    """
 
     def finish(self) -> None:
         service = self.world.service
         if service is None:
             return
-        theirs = service.session.items
-        ours = list(self.world.client.conversation)
-        their_ids = [str(getattr(item, "id", "")) for item in theirs]
-        if [entry.id for entry in ours] != their_ids:
-            self.broken(f"the mirror has {[entry.id for entry in ours]}, the server {their_ids}")
-        for entry, item in zip(ours, theirs, strict=True):
-            if entry.heard_ms is None and entry.text != (words := text_of(item)):
+        untold = service.session.withheld
+        theirs = {
+            item_id: item
+            for item in service.session.items
+            if (item_id := item_id_of(item)) not in untold
+        }
+        ours = {
+            entry.id: entry for entry in self.world.client.conversation if entry.id not in untold
+        }
+        if list(ours) != list(theirs) and not (untold and ours.keys() == theirs.keys()):
+            self.broken(f"the mirror has {list(ours)}, the server {list(theirs)}")
+        for item_id, entry in ours.items():
+            if entry.heard_ms is None and entry.text != (words := text_of(theirs[item_id])):
                 self.broken(f"{entry.id} is {entry.text!r} in the mirror and {words!r} there")
 
 
@@ -230,6 +242,11 @@ class NothingIsStale(Invariant):
     """Nothing of an old connection is sent to a new session, but what is meant to be said again."""
 
     def on_message(self, service: Service, taken: Taken) -> None:
+        if taken.type == "response.cancel":
+            cancel = events.decode_client(taken.message)
+            assert isinstance(cancel, events.ResponseCancel)
+            if cancel.response_id not in service.begun:
+                self.broken(f"{cancel.response_id} is no response of server {service.number}")
         event_id = taken.event_id
         issued = self.world.driver.issued.get(event_id) if isinstance(event_id, str) else None
         if issued is None or issued.connection == service.connection:
@@ -308,25 +325,6 @@ class ConnectsAreBounded(Invariant):
             self.broken(f"{len(recent)} connects within {policy.window_s:g} s: {recent}")
 
 
-class AnswersAreNotForgotten(Invariant):
-    """What the server has acknowledged is there at the end, unless somebody took it away."""
-
-    def finish(self) -> None:
-        service = self.world.service
-        if service is None:
-            return
-        there = {str(getattr(item, "id", "")) for item in service.session.items}
-        for issued in self.world.driver.issued.values():
-            command = issued.command
-            if (
-                command.kind is CommandKind.CREATE_ITEM
-                and command.outcome is Outcome.ACKNOWLEDGED
-                and command.key not in there
-                and command.key not in self.world.deleted
-            ):
-                self.broken(f"{command.key} ({issued.label}) was acknowledged and is gone")
-
-
 class ConfigurationHolds(Invariant):
     """When it is quiet the server has the configuration that is wanted."""
 
@@ -374,5 +372,13 @@ DEFAULT_INVARIANTS: tuple[Callable[[], Invariant], ...] = (
     AnswersAreNotForgotten,
     ConfigurationHolds,
     NothingIsStray,
+    AnswersAreTheirOwn,
+    HistoryIsAsHeard,
+    CutsAreAsAsked,
+    EditsGiveWhatWasAsked,
+    AsksWhenFree,
+    PlannedChangesCutNothing,
+    DelaysGrow,
+    LossesAreReal,
 )
 """Makers of all of them. That nothing waits for ever is the world's own rule: see `World.what_waits`."""

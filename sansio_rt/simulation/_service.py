@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
@@ -12,22 +12,16 @@ from msgspec import UNSET, Struct, UnsetType
 from .. import events
 from .._server import ServerProtocol
 from .._server_session import ServerSession
-from .._server_work import (
-    CloseWanted,
-    Refusal,
-    ReplyCancelled,
-    ReplyWanted,
-    ServerLimits,
-    TranscriptionWanted,
-)
+from .._server_work import ReplyCancelled, ReplyWanted, ServerLimits, TranscriptionWanted
 from .._sources import SequentialIds
 from ._chance import Chance
 from ._mind import Call, Fail, Mind, Say, Step
 from ._network import Clock
 from ._sound import LoudIsSpeech, Voice, blocks_of, spell
 from ._trace import brief_message
+from ._watched_session import WatchedSession
 
-__all__ = ["Peer", "Rejecting", "Service", "Silent", "Taken"]
+__all__ = ["Service", "Taken"]
 
 
 class Taken(NamedTuple):
@@ -65,114 +59,6 @@ _ERROR = b'{"type":"error"'
 _COMMITTED = b'{"type":"input_audio_buffer.committed"'
 
 
-class Peer(Protocol):
-    """The far end of a line."""
-
-    def receive_data(self, data: bytes) -> None:
-        """Takes bytes."""
-        ...
-
-    def receive_eof(self) -> None:
-        """No more bytes will come."""
-        ...
-
-    def data_to_send(self) -> bytes:
-        """The bytes to send now."""
-        ...
-
-    @property
-    def over(self) -> bool:
-        """Whether it has nothing more to say and closes the stream."""
-        ...
-
-    def next_deadline(self) -> float | None:
-        """When `handle_timer` has something to do."""
-        ...
-
-    def handle_timer(self) -> None:
-        """Does what is due."""
-        ...
-
-
-class Silent:
-    """A peer that takes the connection and says nothing, ever."""
-
-    over = False
-
-    def receive_data(self, data: bytes) -> None:
-        """Takes bytes."""
-
-    def receive_eof(self) -> None:
-        """No more bytes will come."""
-        self.over = True
-
-    def data_to_send(self) -> bytes:
-        """Nothing."""
-        return b""
-
-    def next_deadline(self) -> float | None:
-        """Never."""
-        return None
-
-    def handle_timer(self) -> None:
-        """Nothing is ever due."""
-
-
-class Rejecting(Silent):
-    """A peer that answers the handshake with another status, and closes.
-
-    Args:
-        status: The HTTP status.
-        retry_after_s: What it asks to wait, or None.
-    """
-
-    def __init__(self, status: int, retry_after_s: int | None = None) -> None:
-        self._answer = f"HTTP/1.1 {status} No\r\nContent-Length: 0\r\nConnection: close\r\n"
-        if retry_after_s is not None:
-            self._answer += f"Retry-After: {retry_after_s}\r\n"
-        self._heard = b""
-        self._answered = False
-
-    def receive_data(self, data: bytes) -> None:
-        """Takes the request."""
-        self._heard += data
-
-    def data_to_send(self) -> bytes:
-        """The answer, once the request is whole."""
-        if self._answered or b"\r\n\r\n" not in self._heard:
-            return b""
-        self._answered = self.over = True
-        return f"{self._answer}\r\n".encode()
-
-
-class _WatchedSession(ServerSession):
-    """A session that shows each message before it takes it and before it is sent."""
-
-    took: Callable[[bytes], None]
-    said: Callable[[bytes], None]
-    odd: list[bytes]
-
-    def receive_message(self, message: str | bytes, now: float) -> None:
-        """Shows it first."""
-        self.took(message if isinstance(message, bytes) else message.encode())
-        super().receive_message(message, now)
-
-    def messages_to_send(self) -> list[bytes]:
-        """Shows them, and adds what no session says."""
-        messages = super().messages_to_send()
-        for message in messages:
-            self.said(message)
-        odd, self.odd = self.odd, []
-        return messages + odd
-
-    def complain(self, code: str, *, close_code: int | None = None) -> None:
-        """Sends an error that answers nothing, and closes where a code is given."""
-        refusal = Refusal("That is how it is.", code=code, error_type="server_error")
-        self._outbox.refuse(refusal, None)
-        if close_code is not None:
-            self._outbox.ask(CloseWanted(close_code, code))
-
-
 class _Reply:
     """A reply that the mind is thinking of."""
 
@@ -193,6 +79,7 @@ class Service:
         heard: Samples of the caller that are waiting in the input buffer, by block.
         heard_of_item: Samples of the caller in each item that was made of the buffer, by block.
         last_block: The last block that was appended.
+        begun: Ids of its responses.
         asked_by: The event of ours that the active response of the conversation answers, or None.
         errors: What it complained of.
         disorder: Two blocks of which the second came too late, or None.
@@ -228,21 +115,20 @@ class Service:
         self.number = number
         self.connection = connection
         self._on_message = on_message
-        self.session = _WatchedSession(
+        self.session = WatchedSession(
             detector=LoudIsSpeech(),
             ids=SequentialIds(f"s{number}_"),
             limits=ServerLimits(session_s=session_s),
             pace=pace,
             epoch_s=epoch_s,
         )
-        self.session.took = self._took
-        self.session.said = self._said
-        self.session.odd = []
+        self.session.watch(clock, self._took, self._said)
         self.protocol = ServerProtocol(self.session)
         self.heard: Counter[int] = Counter()
         self.heard_of_item: dict[str, Counter[int]] = {}
         self.disorder: tuple[int, int] | None = None
         self.last_block = 0
+        self.begun: set[str] = set()
         self.asked_by: str | None = None
         self.active: str | None = None
         self.errors: list[events.ErrorDetails] = []
@@ -254,6 +140,7 @@ class Service:
         self._note = note
         self._replies: dict[str, _Reply] = {}
         self._listening = 0
+        self._committed: set[str] = set()
         self._voice = Voice()
 
     # --- the line ---------------------------------------------------------------------------
@@ -289,7 +176,7 @@ class Service:
     @property
     def idle(self) -> bool:
         """Whether it thinks of nothing, says nothing, and listens to nothing."""
-        return not (self._replies or self._listening or self.active)
+        return not (self._replies or self._listening or self.active or self.session.late)
 
     # --- what the plan makes it do ----------------------------------------------------------
 
@@ -332,6 +219,8 @@ class Service:
         for block, count in blocks:
             counted[block] += count
         self.heard_of_item[item_id] = counted
+        if item_id in self._committed:
+            self.heard -= counted
         delay_s = self._chance.choice((0.0, 0.0, 0.1, 0.8))
         fails = self._chance.random() < 0.1
         self._listening += 1
@@ -384,7 +273,7 @@ class Service:
 
     # --- what passes ------------------------------------------------------------------------
 
-    def _took(self, message: bytes) -> None:
+    def _took(self, message: bytes) -> tuple[str, str | None]:
         if message.startswith(_APPEND):
             self._count(message)
             taken = Taken("input_audio_buffer.append", None, message)
@@ -397,6 +286,7 @@ class Service:
         if self._note is not None:
             self._note(f"server {self.number} <- {brief_message(message)}")
         self._on_message(self, taken)
+        return taken.type, taken.event_id
 
     def _count(self, message: bytes) -> None:
         event = events.decode_client(message)
@@ -410,6 +300,7 @@ class Service:
     def _said(self, message: bytes) -> None:
         if message.startswith(_CREATED):
             response = _decode_response(message).response
+            self.begun.add(response.id)
             if response.conversation_id is not None:
                 metadata = response.metadata if isinstance(response.metadata, dict) else {}
                 self.active = response.id
@@ -425,5 +316,6 @@ class Service:
             self._note(f"server {self.number} -> {brief_message(message)}")
 
     def _commit(self, message: bytes) -> None:
-        item_id = _decode_head(message).item_id
-        self.heard -= self.heard_of_item.get(str(item_id), Counter())
+        item_id = str(_decode_head(message).item_id)
+        self._committed.add(item_id)
+        self.heard -= self.heard_of_item.get(item_id, Counter())

@@ -17,16 +17,19 @@ from .._generations import GeneratedCall, GenerationStatus
 from .._session_events import AudioDelta, CallReady, SessionEvent, SessionResumed
 from .._sources import CountingBytes, SequentialIds
 from ._chance import Chances
+from ._dial_fault import DialFault
 from ._driver import EPOCH_S, Driver, Unreachable
+from ._history_rules import Asked
 from ._invariants import Invariant, Violation
 from ._mind import Mind, ScriptedMind, Tools, VariedTools
 from ._network import Line, Pipe, Weather
+from ._peers import Peer, Rejecting, Silent
 from ._plan import Action, Plan
 from ._playback import Playback
-from ._service import Peer, Rejecting, Service, Silent, Taken
+from ._service import Service, Taken
 from ._sound import Voice, blocks_of, silence
 
-__all__ = ["DialFault", "World"]
+__all__ = ["World"]
 
 START_S = 1000.0
 """Virtual time at the beginning; far from 0, which a confused clock would show."""
@@ -36,25 +39,8 @@ a connect, and the answers to everything that waited."""
 MOST_STEPS = 200_000
 MOST_ROUNDS = 10_000
 PIECE_MS = 100
+_TALK_S = 2.0
 _ENDPOINT = Endpoint.url("ws://127.0.0.1:1/v1", api_key="simulated-key", model="gpt-realtime")
-
-
-class DialFault:
-    """How the next connect goes wrong.
-
-    Attributes:
-        kind: `refused` (no stream), `hangs` (no stream in time), `silent` (a stream and not a word),
-            `closes` (the server closes once the session is there) or an HTTP status as text.
-        close_code: For `closes`.
-        retry_after_s: For an HTTP status.
-    """
-
-    def __init__(
-        self, kind: str, *, close_code: int = 1011, retry_after_s: int | None = None
-    ) -> None:
-        self.kind = kind
-        self.close_code = close_code
-        self.retry_after_s = retry_after_s
 
 
 class World:
@@ -74,6 +60,7 @@ class World:
         deleted: Ids of items that the caller deleted, or that could not be kept.
         moved: Ids of items that an edit took out, maybe to put them in elsewhere.
         given_up: Event ids of replies that the caller does not want any more.
+        asked: What the caller asked of the client about history.
         dial_faults: How the next connects go wrong, in order.
         steps: How many steps were taken.
         trace: What happened, if that is kept: time and words.
@@ -108,6 +95,7 @@ class World:
         self.deleted: set[str] = set()
         self.moved: set[str] = set()
         self.given_up: set[str] = set()
+        self.asked = Asked()
         self.dial_faults: deque[DialFault] = deque()
         self.playback = Playback(self)
         self._invariants = list(invariants)
@@ -199,6 +187,15 @@ class World:
         self.note("the network heals")
         self.dial_faults.clear()
         self._weather = Weather()
+        for service in self.services:
+            service.session.faults.clear()
+        self._talk_to_the_mute()
+
+    def _talk_to_the_mute(self) -> None:
+        """A client finds out that a server is mute only while audio goes out."""
+        if self.service is not None and self.service.session.mute:
+            self.push(silence(PIECE_MS))
+            self.at(self.now + _TALK_S, self._talk_to_the_mute)
 
     def _settle_down(self) -> None:
         """Lets everything end; then the caller is silent and commits, so that no word is in a buffer."""
@@ -487,6 +484,8 @@ class World:
         line, service = driver.line, self.service
         if line is None or service is None or line.vanished:
             return "the connection is gone and the client has not noticed"
+        if service.session.mute:
+            return "the server is mute and the client has not noticed"
         if not line.idle or driver.carries_others:
             return "bytes are under way"
         return "" if service.idle else "the server is busy"

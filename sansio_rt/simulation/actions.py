@@ -7,9 +7,12 @@ from typing import Any
 from .. import events
 from .._commands import Command, CommandKind
 from .._connection import ConnectionState
+from ._dial_fault import DialFault
+from ._edits import Edit, Rewrite
+from ._misbehaviour import ServerForgets, ServerMutes
 from ._plan import Action
 from ._sound import silence
-from ._world import DialFault, World
+from ._world import World
 
 __all__ = [
     "Ask",
@@ -28,9 +31,12 @@ __all__ = [
     "Reset",
     "Restart",
     "Retrieve",
+    "Rewrite",
     "ServerCloses",
     "ServerComplains",
     "ServerEdits",
+    "ServerForgets",
+    "ServerMutes",
     "ServerReplies",
     "Speak",
     "Stall",
@@ -122,6 +128,7 @@ class Truncate(Action, frozen=True, kw_only=True, tag=True):
 
 def _cut(world: World, item_id: str, end_ms: int) -> None:
     def cut() -> Command | None:
+        world.asked.cut(item_id, end_ms)
         command = world.client.truncate(item_id, audio_end_ms=end_ms)
         if command is not None and command.kind is CommandKind.DELETE_ITEM:
             world.deleted.add(item_id)  # nothing of it was heard
@@ -197,38 +204,6 @@ class Retrieve(Action, frozen=True, kw_only=True, tag=True):
             world.driver.ask("retrieve", lambda: world.client.retrieve_item(item_id))
 
 
-class Edit(Action, frozen=True, kw_only=True, tag=True):
-    """The history is edited: an item is dropped, moved to the end, or one is put in."""
-
-    which: float
-    how: str
-    """`drop`, `move` or `insert`."""
-
-    def perform(self, world: World) -> None:
-        """Does it."""
-        world.driver.ask(f"edit: {self.how}", lambda: self._edit(world))
-
-    def _edit(self, world: World) -> list[Command]:
-        base = world.client.conversation.items()
-        wanted = list(base)
-        place = min(int(self.which * len(wanted)), max(0, len(wanted) - 1))
-        if self.how == "insert" or not wanted:
-            part = events.InputText(text="put in")
-            wanted.insert(place, events.Message(role="user", content=[part]))
-        else:
-            item = wanted.pop(place)
-            item_id = str(getattr(item, "id", ""))
-            if self.how == "drop":
-                world.excuse_item(item_id)
-            elif isinstance(item, events.Message) and item.role == "user":
-                wanted.append(item)
-            else:
-                wanted.insert(place, item)
-        commands = world.client.update_conversation(wanted, base=base)
-        world.moved.update(c.key for c in commands if c.kind is CommandKind.DELETE_ITEM)
-        return commands
-
-
 class Update(Action, frozen=True, kw_only=True, tag=True):
     """Settings are changed."""
 
@@ -277,8 +252,11 @@ class Restart(Action, frozen=True, kw_only=True, tag=True):
 
     def perform(self, world: World) -> None:
         """Does it."""
+        reason = (
+            f"to see at {self.at_s:g}"  # each its own, since a later one may change the deadline
+        )
         world.driver.ask(
-            "restart", lambda: world.client.restart("to see", patience_s=self.patience_s)
+            "restart", lambda: world.client.restart(reason, patience_s=self.patience_s)
         )
 
 
@@ -339,11 +317,15 @@ class Stall(Action, frozen=True, kw_only=True, tag=True):
     """Nothing arrives for a while; nothing is lost."""
 
     seconds: float
+    down_only: bool = False
+    """Whether what goes to the server arrives."""
 
     def perform(self, world: World) -> None:
         """Does it."""
-        if world.line is not None:
-            world.line.stall(self.seconds)
+        line = world.line
+        if line is not None:
+            pipe = line.down if self.down_only else line
+            pipe.stall(self.seconds)
 
 
 class ConnectFault(Action, frozen=True, kw_only=True, tag=True):

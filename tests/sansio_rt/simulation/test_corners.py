@@ -25,6 +25,7 @@ from sansio_rt import (
 from sansio_rt.simulation import Invariant, Plan, Setup, Violation, World, _world, actions
 from sansio_rt.simulation import chances_of as chances
 from sansio_rt.simulation._driver import Driver, Unreachable
+from sansio_rt.simulation._history_rules import Asked
 from sansio_rt.simulation._network import Line
 from sansio_rt.simulation._rules import NothingIsStray, OneActiveReply, OutputsAreGivenOnce
 from sansio_rt.simulation._service import Service, Taken
@@ -92,6 +93,13 @@ def test_a_line_that_opens_too_late_is_closed_and_a_failure_is_not_told(
     assert told == []
 
 
+def test_a_session_that_is_over_does_not_connect_again() -> None:
+    dials, driver, _ = closed_while_dialling(lambda _driver: None)
+    driver.connect()
+    assert not hasattr(dials, "done")
+    assert driver.dials == []
+
+
 @pytest.mark.parametrize("traced", [True, False])
 def test_a_refused_call_is_kept_and_shown_in_the_trace(traced: bool) -> None:
     made = world(traced=traced)
@@ -139,6 +147,7 @@ def test_an_answer_that_is_cut_at_its_beginning_is_deleted() -> None:
         made: Any = SimpleNamespace(
             client=SimpleNamespace(truncate=lambda *_arguments, **_options: asked),
             driver=SimpleNamespace(ask=lambda _label, call: call()),
+            asked=Asked(),
             deleted=set(),
         )
         actions._cut(made, "item_1", 0)

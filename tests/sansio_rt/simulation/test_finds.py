@@ -49,6 +49,7 @@ from sansio_rt.simulation import (
     actions,
     simulate,
 )
+from sansio_rt.simulation._rules import ConnectsAreBounded
 
 MOST_SEEDS = 200
 ODD = events.UnknownEvent(type="session.sang", data={})
@@ -225,7 +226,8 @@ def test_connects_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Retries, "ended", lambda *_: 0.01)
     faults = [actions.ConnectFault(at_s=0.0, kind="closes") for _ in range(20)]
     plan = (*faults, actions.Reset(at_s=1.0), actions.Interrupt(at_s=9.0))
-    found("connects within", always(*plan, retry=RetryPolicy()))
+    caller = Always(plan, retry=RetryPolicy())
+    found("connects within", Simulation(caller=caller, invariants=[ConnectsAreBounded]))
 
 
 def test_a_command_that_outlives_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,8 +83,21 @@ def test_a_stall_holds_up_and_loses_nothing() -> None:
     way.send(b"under way")
     way.stall(5.0)
     way.send(b"later")
+    way.finish()
     far.run()
-    assert far.arrived == [(5.0, b"under way"), (5.0, b"later")]
+    assert far.arrived == [(5.0, b"under waylater")]
+    assert far.ended_at == 5.0
+
+
+def test_what_comes_behind_a_stall_comes_in_its_own_time() -> None:
+    far = Far()
+    way = pipe(far, latency_s=0.1)
+    way.stall(5.0)
+    way.send(b"held up, ")
+    way.send(b"too")
+    far.at(4.95, lambda: way.send(b"later"))
+    far.run()
+    assert far.arrived == [(5.0, b"held up, too"), (5.05, b"later")]
 
 
 def test_a_cut_lets_arrive_what_is_under_way() -> None:
