@@ -43,7 +43,7 @@ class Unreachable(RealtimeError):
     passing = True
 
 
-class Issued(Struct, gc=False):
+class Issued(Struct):
     """A command that the caller made, and what is known of it."""
 
     command: Command
@@ -62,7 +62,7 @@ class Network(Protocol):
         ...
 
 
-class Carried(Struct, eq=False, gc=False):
+class Carried(Struct, eq=False):
     """A connection: its bytes on the client's side, and the line that carries them."""
 
     link: Link

@@ -143,7 +143,7 @@ class StreamsEnd(Invariant):
 
 
 class OutputsAreGivenOnce(Invariant):
-    """Every call has at most one output at the server, and exactly one at the end.
+    """Every call is told once, and has at most one output at the server, and exactly one at the end.
 
     Save calls and outputs that the caller took out or moved: a call has no output while it is not there.
     """
@@ -154,8 +154,11 @@ class OutputsAreGivenOnce(Invariant):
         self._item_ids: dict[str, str] = {}
 
     def on_event(self, event: SessionEvent) -> None:
-        if type(event) is CallReady and event.call.generation.in_conversation:
-            self._ready.add(event.call.call_id)
+        if type(event) is not CallReady or not event.call.generation.in_conversation:
+            return
+        if event.call.call_id in self._ready:
+            self.broken(f"{event.call!r} was told twice")
+        self._ready.add(event.call.call_id)
 
     def on_message(self, service: Service, taken: Taken) -> None:
         if taken.type == "conversation.item.delete":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -22,7 +24,17 @@ from sansio_rt import (
     SessionResumed,
     events,
 )
-from sansio_rt.simulation import Invariant, Plan, Setup, Violation, World, _world, actions
+from sansio_rt.simulation import (
+    Invariant,
+    Plan,
+    Setup,
+    Simulation,
+    Violation,
+    World,
+    _world,
+    actions,
+    simulate,
+)
 from sansio_rt.simulation import chances_of as chances
 from sansio_rt.simulation._driver import Driver, Unreachable
 from sansio_rt.simulation._history_rules import Asked
@@ -155,6 +167,22 @@ def test_an_answer_that_is_cut_at_its_beginning_is_deleted() -> None:
 
     assert cut(CommandKind.DELETE_ITEM) == {"item_1"}
     assert cut(CommandKind.REPLY) == set()
+
+
+def test_runs_that_are_over_are_forgotten() -> None:
+    """Many are made in one process."""
+    runs: list[weakref.ref[World]] = []
+
+    class Kept(Invariant):
+        def left(self) -> None:
+            runs.append(weakref.ref(self.world))
+
+    simulation = Simulation(invariants=[Kept])
+    for seed in range(30):
+        simulate(seed, simulation)
+    gc.collect()
+    assert len(runs) == 30
+    assert [run() for run in runs if run() is not None] == []
 
 
 # --- the service ----------------------------------------------------------------------------

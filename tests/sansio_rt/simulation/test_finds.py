@@ -13,6 +13,7 @@ import pytest
 
 from sansio_rt import (
     AudioDelta,
+    CallReady,
     ClientProtocol,
     Command,
     CommandEnded,
@@ -146,6 +147,11 @@ def test_what_is_told_wrongly(
 ) -> None:
     tamper(monkeypatch, change)
     found(name, TYPES)
+
+
+def test_a_call_that_is_told_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    tamper(monkeypatch, doubled(CallReady))
+    found("was told twice")
 
 
 def test_sound_that_nobody_spoke(monkeypatch: pytest.MonkeyPatch) -> None:
