@@ -331,6 +331,27 @@ def test_too_big_a_message_is_refused_by_its_header(data: bytes) -> None:
     assert closed == WireClosed(1009, "", by_peer=False, clean=False)
 
 
+def test_a_ping_amid_a_message_of_the_limit_adds_nothing_to_it() -> None:
+    data = (
+        frame(TEXT, b"x" * 90, fin=False) + frame(PING, b"y" * 20) + frame(CONTINUATION, b"z" * 10)
+    )
+    events = in_every_way(data, max_message_bytes=100)
+    assert events == [Ping(b"y" * 20), TextMessage(b"x" * 90 + b"z" * 10)]
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        (frame(TEXT, b"\xff"), "the peer sent text that is not UTF-8: "),
+        (frame(3, b""), "the peer broke RFC 6455: "),
+    ],
+)
+def test_a_bad_frame_says_what_is_wrong_with_it(bad: bytes, words: str) -> None:
+    failed = in_every_way(bad)[0]
+    assert isinstance(failed, WireFailed)
+    assert str(failed.error).startswith(words)
+
+
 def test_a_message_of_the_limit_passes_however_it_is_cut() -> None:
     text = b"x" * 70_000
     cut = frame(TEXT, text[:30_000], fin=False) + frame(CONTINUATION, text[30_000:])
