@@ -35,6 +35,7 @@ class Watch:
         calls: Ids of calls that it told of.
         reconnect_at: When it wants to connect again, or None.
         closed: Whether the session is over.
+        secret: What nothing may show since the server has repeated it, or None.
     """
 
     def __init__(self) -> None:
@@ -42,6 +43,7 @@ class Watch:
         self.calls: list[str] = []
         self.reconnect_at: float | None = None
         self.closed = False
+        self.secret: str | None = None
         self._started: dict[int, Any] = {}  # by identity; held, so that none is used anew
         self._ended: set[int] = set()
         self._messages: dict[int, Any] = {}
@@ -54,6 +56,10 @@ class Watch:
         check = _CHECKS.get(type(event))
         if check is not None:
             check(self, event)
+        if self.secret is not None:
+            assert self.secret not in repr(event), "an event shows our key"
+            told = event.command if isinstance(event, CommandEnded) else event
+            _check_secret(getattr(told, "error", None), self.secret)
 
     def open_generations(self) -> int:
         """How many generations began and did not end."""
@@ -155,6 +161,15 @@ _CHECKS: dict[type, Any] = {
     SessionClosed: Watch._closed,
     RawClientEvent: Watch._sent,
 }
+
+
+def _check_secret(error: object, secret: str) -> None:
+    """No error shows a secret: neither its words nor what it carries, nor what caused it."""
+    if isinstance(error, BaseException):
+        shown = f"{error} {error!r} {vars(error)}"
+        assert secret not in shown, f"{type(error).__name__} shows our key"
+        _check_secret(error.__cause__, secret)
+        _check_secret(error.__context__, secret)
 
 
 def check_bounds(client: ClientProtocol) -> None:

@@ -21,18 +21,27 @@ from sansio_rt._dialects import (
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
+# Settings by names, and values of `role` and of a part's `type`, that no server of a beta knows.
+_GA_SETTINGS = frozenset(
+    {"audio", "output_modalities", "max_output_tokens", "truncation", "reasoning", "include"}
+    | {"prompt", "parallel_tool_calls"}
+)
+_GA_WORDS = frozenset({"developer", "output_text", "output_audio"})
+_PLACES_OF_SETTINGS = ("session", "response")
 
 
 def fuzz_dialect(dialect: Dialect, data: bytes) -> None:
     """Byte 0 chooses what is tried; the rest draws an event, or is a server's text."""
     draw = Draw(data)
-    match draw.byte() & 3:
+    how = draw.byte()
+    match how & 3:
         case 0:
             _server_text(dialect, draw.rest())
         case 1:
             _server_event(dialect, draw_event(draw, server=True))
         case 2:
-            _client_event(dialect, draw_event(draw, server=False))
+            event = draw_event(draw, server=False)
+            _client_event(dialect, _thinned(event, draw) if how & 4 else event)
         case _:
             _read_as_it_is(dialect, draw)
 
@@ -86,7 +95,39 @@ def _client_event(dialect: Dialect, event: Json) -> None:
         text = encode(dialect, made)
     except (SchemaError, LocalProtocolError):
         return
-    assert isinstance(_decode(text), dict)
+    _check_names(made, _decode(text))
+
+
+def _thinned(event: Json, draw: Draw) -> Json:
+    """An event with at most two settings: of many together there is always one that a beta refuses."""
+    for place in _PLACES_OF_SETTINGS:
+        settings = event.get(place)
+        if isinstance(settings, dict) and settings:
+            names = list(settings)
+            kept = {"type", draw.choice(names), draw.choice(names)}
+            inner = {name: value for name, value in settings.items() if name in kept}
+            return {**event, place: inner}
+    return event
+
+
+def _check_names(event: events.ClientEvent, written: Any) -> None:
+    """What goes to a server of a beta has no word that only the GA knows, where we know the event."""
+    assert isinstance(written, dict)
+    if isinstance(event, events.UnknownEvent):
+        return
+    for place in _PLACES_OF_SETTINGS:
+        settings = written.get(place)
+        if isinstance(settings, dict):
+            names = _GA_SETTINGS & settings.keys()
+            if written["type"] == "transcription_session.update":
+                names -= {"include"}  # which the beta's transcription has, too
+            assert not names, written
+    item: Any = getattr(event, "item", None)
+    if isinstance(item, events.Message):
+        told = written["item"]
+        assert told["role"] not in _GA_WORDS, written
+        if item.role == "assistant":
+            assert not _GA_WORDS & {part.get("type") for part in told["content"]}, written
 
 
 def _read_as_it_is(dialect: Dialect, draw: Draw) -> None:

@@ -56,11 +56,16 @@ class Noting:
         print(f"{MARK}{file} {kind}", file=sys.stderr, flush=True)
 
 
+def load_counted(name: str, packages: list[str]) -> targets.Target:
+    """Imports a target so that coverage counts where it is to count."""
+    with atheris.instrument_imports(include=packages, exclude=targets.not_counted(name)):
+        return targets.load(name)
+
+
 def main(arguments: list[str]) -> None:
     """Fuzzes until libFuzzer ends the process."""
     name, folder, packages, *rest = arguments
-    with atheris.instrument_imports(include=packages.split(",")):
-        target = targets.load(name)
+    target = load_counted(name, packages.split(","))
     # Templates and snapshots are made once, on the first input: not while somebody counts.
     target.run(b"")
     noting = Noting(target.run, Path(folder))

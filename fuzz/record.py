@@ -15,9 +15,10 @@ import msgspec
 
 from fuzz.client_life import MAX_LIFE_BYTES, ClientLife
 from fuzz.client_life import STEPS as CLIENT_STEPS
-from fuzz.framing import TEXT, frame, sent_frames
+from fuzz.framing import PING, PONG, TEXT, frame, sent_frames
 from fuzz.server_life import STEPS as SERVER_STEPS
 from fuzz.server_life import Loud, ServerLife
+from fuzz.shapes import kinds, samples
 from fuzz.storage import Storage, pack
 from sansio_rt import (
     ClientProtocol,
@@ -223,14 +224,17 @@ def seeds() -> dict[str, list[bytes]]:
         + [b"\0" + b"HTTP/1.1 429 No\r\nRetry-After: 3\r\nContent-Length: 2\r\n\r\nno"],
         "handshake_server": [bytes([0, answer]) + first.request for answer in (0, 1, 2, 128)],
         "wire_client": [bytes([how, 0]) + frame(m) for how, m in enumerate(_shortest(of_server))]
-        + [b"\1\1\x01\x01a\x89\x01?\x80\x01b", b"\2\0\x88\x05\x03\xe8bye"],
+        + [b"\1\1\x01\x01a\x89\x01?\x80\x01b", b"\x81\0\x88\x05\x03\xe8bye"]
+        + _without_the_lane(client=True),
         "wire_server": [
             bytes([how, 0]) + frame(m, masked=True) for how, m in enumerate(_shortest(of_client))
-        ],
+        ]
+        + _without_the_lane(client=False),
         "codec": [b"\0" + m for m in _one_of_each(of_server)]
-        + [b"\1" + m for m in _one_of_each(of_client)],
-        "dialect_beta": [b"\0" + m for m in _in_beta(of_server)],
-        "dialect_azure": [b"\0" + m for m in _in_beta(of_server)],
+        + [b"\1" + m for m in _one_of_each(of_client)]
+        + [b'\0{"type":"input_audio_buffer.cleared","new":[1],"nothing":null}'],
+        "dialect_beta": [b"\0" + m for m in _in_beta(of_server)] + _replies_with_one_setting(),
+        "dialect_azure": [b"\0" + m for m in _in_beta(of_server)] + _replies_with_one_setting(),
         "client": [_client_life(each) for each in recordings] + _scripted_lives(),
         "server": [_server_life(each) for each in recordings],
         "tool_arguments": [b'\0{"text":"x","place":{"city":"Rome"}}', b'\2{"text":null}'],
@@ -244,6 +248,26 @@ def seeds() -> dict[str, list[bytes]]:
         ],
         "proxy": [b"\0\0HTTP/1.1 200 OK\r\n\r\n", b"\1proxy.example:3128", b"\2\x0b10.0.0.0/8,*"],
     }
+
+
+def _without_the_lane(*, client: bool) -> list[bytes]:
+    """What the fast lane must leave alone or take in the same way, compared with no lane."""
+    masked = not client
+    return [
+        b"\x81\0" + frame(b"a", masked=not masked),
+        b"\x81\0" + frame(b"\xff", masked=masked),
+        b"\x81\0"
+        + frame(b"a", opcode=PING, masked=masked)
+        + frame(b"", opcode=PONG, masked=masked),
+        b"\x91\0" + frame(b"a" * 20, masked=masked) + frame(b"a" * 21, masked=masked),
+    ]
+
+
+def _replies_with_one_setting() -> list[bytes]:
+    """Wanted replies, each with one setting of a sample and no more."""
+    kind = kinds(server=False).index("response.create")
+    sample = samples("response.create", server=False)[0]
+    return [bytes([6, kind, 0, 0, at, at]) for at in range(len(sample["response"]))]
 
 
 def _shortened(message: bytes) -> bytes:
@@ -308,7 +332,12 @@ def _scripted_lives() -> list[bytes]:
         ["server_closes", "connects_again", "server_answers_all", "time_passes"],
         ["caller_says", "caller_edits", "server_answers_all", "caller_deletes"],
     )
-    return [
+    complaints = [
+        bytes([2, step["caller_asks"], 0, step["server_refuses"], 0, how]) for how in (128, 192)
+    ]
+    complaints.append(bytes([2, step["server_closes"], 129]))
+    complaints.append(bytes([224, step["server_upgrades"], 255]))
+    return complaints + [
         bytes([session])
         + b"".join(bytes([step[name], number]) for number, name in enumerate(names))
         for session, names in enumerate(written, 2)

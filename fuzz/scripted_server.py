@@ -87,9 +87,11 @@ class ScriptedServer:
             case _:
                 return []
 
-    def refusal(self, event: events.ClientEvent, code: str, kind: str) -> list[Json]:
+    def refusal(
+        self, event: events.ClientEvent, code: object, kind: str, message: str
+    ) -> list[Json]:
         """An error that names an event."""
-        error = {"type": kind, "code": code, "message": "no"}
+        error: Json = {"type": kind, "code": code, "message": message}
         event_id = getattr(event, "event_id", None)  # an unknown event has none
         if isinstance(event_id, str):
             error["event_id"] = event_id

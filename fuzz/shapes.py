@@ -122,22 +122,17 @@ def draw_event(draw: Draw, *, server: bool, ids: tuple[str, ...] = ()) -> Json:
         draw: Where choices come from.
         server: Whether it is one that servers send.
         ids: Ids to be drawn from; none: the sample's own stay.
+
+    Returns:
+        The event; what is not spoilt is shared with the sample, and nobody may change it.
     """
     kind = draw.choice(kinds(server=server))
     of_kind = samples(kind, server=server)
     number = draw.below(len(of_kind))
-    event: Json = _with_ids(of_kind[number], draw, ids) if ids else _copy(of_kind[number])
+    event: Json = _with_ids(of_kind[number], draw, ids) if ids else of_kind[number]
     for _ in range(draw.byte() & 3):
-        spoil(event, _places_of_sample(kind, number, server), draw)
+        event = spoilt(event, _places_of_sample(kind, number, server), draw)
     return event
-
-
-def _copy(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _copy(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_copy(inner) for inner in value]
-    return value
 
 
 def _with_ids(value: Any, draw: Draw, ids: tuple[str, ...]) -> Any:
@@ -153,33 +148,33 @@ def _with_ids(value: Any, draw: Draw, ids: tuple[str, ...]) -> Any:
     return value
 
 
-def spoil(event: Json, places: tuple[tuple[Any, ...], ...], draw: Draw) -> None:
-    """Replaces or takes out one value somewhere in an event, or adds one beside it."""
+def spoilt(event: Json, places: tuple[tuple[Any, ...], ...], draw: Draw) -> Json:
+    """An event with one value replaced or taken out somewhere, or one added beside it."""
     *way, last = draw.choice(places) or ("type",)
+    event = event.copy()
     holder: Any = event
     try:
         for step in way:
-            holder = holder[step]
+            inner = holder[step]
+            if isinstance(inner, dict | list):
+                holder[step] = inner = inner.copy()
+            holder = inner
         if isinstance(holder, dict) and not isinstance(last, str):
-            return  # an earlier spoiling put an object in the place of a list
+            return event  # an earlier spoiling put an object in the place of a list
         how = draw.byte() & 7
         if how == 0:
             del holder[last]
         elif how == 1 and isinstance(holder, dict):
-            holder["new_field"] = _odd(draw)
+            holder["new_field"] = draw.choice(ODD_VALUES)
         elif how == 2 and isinstance(holder, list):
-            holder.append(_odd(draw))
+            holder.append(draw.choice(ODD_VALUES))
         elif how == 3:
             holder[last] = draw.text()
         else:
-            holder[last] = _odd(draw)
+            holder[last] = draw.choice(ODD_VALUES)
     except (KeyError, IndexError, TypeError):
-        return  # an earlier spoiling took the place away
-
-
-def _odd(draw: Draw) -> Any:
-    """A value that fits hardly anywhere; a copy, since it may be spoilt in its turn."""
-    return _copy(draw.choice(ODD_VALUES))
+        pass  # an earlier spoiling took the place away
+    return event
 
 
 def words(value: Any) -> set[str]:

@@ -11,6 +11,7 @@ import io
 import pickle
 import pickletools
 from collections.abc import Callable
+from enum import Enum
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
@@ -18,6 +19,7 @@ import msgspec
 import wsproto.frame_protocol
 
 from sansio_rt import Endpoint
+from sansio_rt._secrets import HiddenBytes, HiddenText, Secret
 
 Kept = TypeVar("Kept")
 
@@ -59,7 +61,7 @@ class Snapshot(Generic[Kept]):
 
 
 def _is_frozen(value: Any) -> bool:
-    if isinstance(value, type | Endpoint):
+    if isinstance(value, type | Enum | Endpoint | Secret | HiddenText | HiddenBytes):
         return True
     return isinstance(value, msgspec.Struct) and type(value).__struct_config__.frozen
 

@@ -13,7 +13,9 @@ import sys
 
 import atheris
 
-with atheris.instrument_imports(include=["sansio_rt"]):
+from fuzz.targets import not_counted
+
+with atheris.instrument_imports(include=["sansio_rt"], exclude=not_counted("$target")):
     from fuzz.targets.$target import fuzz
 
 atheris.Setup(sys.argv, fuzz)
@@ -21,6 +23,8 @@ atheris.Fuzz()
 PYTHON
     compile_python_fuzzer "fuzz_$target.py" --add-data "sansio_rt:sansio_rt"
     cp events.dict "$OUT/fuzz_$target.dict"
+    most=$(python3 -c "from fuzz import targets; print(targets.load('$target').max_bytes)")
+    printf '[libfuzzer]\nmax_len = %s\n' "$most" >"$OUT/fuzz_$target.options"
 
     corpus=$(mktemp -d)
     for archive in "fuzz/corpus/$target.zip" "fuzz/seeds/$target.zip"; do

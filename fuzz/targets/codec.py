@@ -14,7 +14,7 @@ def fuzz(data: bytes) -> None:
     decode, text = DECODERS[data[0] & 3], data[1:]
     event = decoded(decode, text)
     if event is not None:
-        there_and_back(decode, event)
+        there_and_back(decode, event, text)
     if data[0] & 0xF0 == 0x10:  # another form of the same text
         form = bytearray(text) if data[0] & 4 else memoryview(text)
         other = decoded(decode, form)  # type: ignore[arg-type]

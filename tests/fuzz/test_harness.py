@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fuzz import campaign, command_line, dictionary, record, shapes, targets
-from fuzz.client_life import UPGRADE, ClientLife
+from fuzz.client_life import UPGRADE, ClientLife, _snapshot
+from fuzz.codec_checks import check_nothing_is_lost
 from fuzz.drawing import Draw
 from fuzz.findings import failure_of, minimise, signature
 from fuzz.framing import first_frames, frame, sent_frames
@@ -74,6 +75,33 @@ def test_the_oracle_of_frames_is_strict(data: bytes) -> None:
     assert sent_frames(frame(b"a") + frame(b"", opcode=8), masked=False)
     with pytest.raises((AssertionError, UnicodeDecodeError)):
         sent_frames(data, masked=False)
+
+
+@pytest.mark.parametrize(
+    ("read", "written"),
+    [
+        ({"new": None}, {}),
+        ({"new": 1}, {"new": 2}),
+        ({"item": {"content": [{"new": []}]}}, {"item": {"content": [{}]}}),
+        ({"content": {"new": 1}}, {"content": [{}]}),
+        ({"content": [{}, {}]}, {"content": [{}]}),
+    ],
+)
+def test_a_field_that_the_codec_loses_is_noticed(read: Any, written: Any) -> None:
+    check_nothing_is_lost(read, read)
+    check_nothing_is_lost({"type": "x", "id": None}, {"type": "x"})
+    with pytest.raises(AssertionError):
+        check_nothing_is_lost(read, written)
+
+
+def test_lives_begin_with_copies_that_are_cheap() -> None:
+    assert all(_snapshot(session, ready=True).is_fast for session in range(16))
+
+
+def test_what_does_not_count_for_lives_is_there() -> None:
+    assert targets.not_counted("codec") == []
+    for name in targets.not_counted("client"):
+        assert importlib.util.find_spec(name) is not None, name
 
 
 # --- samples and seeds --------------------------------------------------------------------------

@@ -84,12 +84,10 @@ def fuzz_target(name: str) -> None:
     import atheris
 
     from fuzz import dictionary
+    from fuzz.engine import load_counted
     from fuzz.storage import Storage
 
-    with atheris.instrument_imports(include=["sansio_rt"]):
-        from fuzz import targets
-
-        target = targets.load(name)
+    target = load_counted(name, ["sansio_rt"])
     target.run(b"")
 
     def attempt(data: bytes) -> None:
