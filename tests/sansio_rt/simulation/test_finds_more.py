@@ -171,6 +171,14 @@ def test_an_edit_of_what_is_on_its_way_out_is_not_compared() -> None:
     assert simulate(1, always(*plan, weather=Weather(latency_s=0.1))).violation is None
 
 
+def test_nobody_edits_while_a_cut_is_not_answered() -> None:
+    plan = [TALKS, CUTS, actions.Rewrite(at_s=4.001, which=0)]
+    simulation = always(*plan, weather=Weather(latency_s=0.1))
+    results = [simulate(seed, simulation, traced=True) for seed in range(20)]
+    assert all(result.violation is None for result in results)
+    assert any("edit: rewrite: []" in written(result.trace) for result in results)
+
+
 def test_history_that_is_told_to_nobody_is_not_compared() -> None:
     rule = HistoryIsAsHeard()
     rule._told = {(1, "item"): "words"}
