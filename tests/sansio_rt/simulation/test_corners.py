@@ -39,6 +39,7 @@ from sansio_rt.simulation import chances_of as chances
 from sansio_rt.simulation._driver import Driver, Unreachable
 from sansio_rt.simulation._history_rules import Asked
 from sansio_rt.simulation._network import Line
+from sansio_rt.simulation._peers import Rejecting
 from sansio_rt.simulation._rules import NothingIsStray, OneActiveReply, OutputsAreGivenOnce
 from sansio_rt.simulation._service import Service, Taken
 
@@ -204,6 +205,19 @@ def test_a_closed_session_takes_and_says_nothing_more() -> None:
     assert list(service.session.items) == items
     assert service.session.messages_to_send() == []
     assert service.errors == []
+
+
+@pytest.mark.parametrize("retry_after_s", [None, 7])
+def test_a_peer_that_rejects_says_when_to_come_again_where_it_knows(
+    retry_after_s: int | None,
+) -> None:
+    peer = Rejecting(503, retry_after_s)
+    assert peer.data_to_send() == b""
+    peer.receive_data(b"GET / HTTP/1.1\r\n\r\n")
+    answer = peer.data_to_send()
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert (b"Retry-After: 7\r\n" in answer) == (retry_after_s is not None)
+    assert peer.over
 
 
 # --- rules ----------------------------------------------------------------------------------
