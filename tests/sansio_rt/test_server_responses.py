@@ -519,3 +519,22 @@ def test_words_that_are_found_while_a_reply_is_spoken_change_nothing_of_its_pace
     sent = of_type(driver.log, "response.output_audio.delta")
     driver.advance(0.5)
     assert len(of_type(driver.log, "response.output_audio.delta")) == len(sent) + 5
+
+
+def test_a_setting_of_a_response_that_is_not_known_is_named(server: Any) -> None:
+    error = server().refused("response.create", response={"audio": {"output": {"odd": 1}}})
+    assert error["param"] == "response.audio.output.odd"
+
+
+def test_what_was_cut_since_the_last_reply_is_read_anew(server: Any) -> None:
+    driver = server()
+    driver.send("response.create")
+    driver.reply("One two three four.", audio_ms=2000)
+    item_id = one(driver.log, "response.output_item.done")["item"]["id"]
+    driver.send("response.create")
+    assert driver.wanted(ReplyWanted).history[0].text == "One two three four."
+    driver.send("response.cancel")
+    cut = {"item_id": item_id, "content_index": 0, "audio_end_ms": 1000}
+    driver.send("conversation.item.truncate", **cut)
+    driver.send("response.create")
+    assert driver.wanted(ReplyWanted).history[0].text != "One two three four."
