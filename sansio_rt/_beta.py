@@ -42,6 +42,13 @@ BETA_TO_GA_TYPES: Final[Mapping[str, str]] = {
     "response.audio_transcript.done": "response.output_audio_transcript.done",
     "conversation.item.created": "conversation.item.added",
 }
+# The server's events with an item or a response in them, in either dialect. What is in an event that
+# nobody knows stays as it came.
+_WITH_ITEM: Final = frozenset(
+    {f"conversation.item.{what}" for what in ("created", "added", "done", "retrieved")}
+    | {f"response.output_item.{what}" for what in ("added", "done")}
+)
+_WITH_RESPONSE: Final = frozenset({"response.created", "response.done"})
 _GA_TO_BETA_TYPES: Final = {ga: beta for beta, ga in BETA_TO_GA_TYPES.items()}
 # Server events that a beta server has no words for.
 GA_ONLY_SERVER_TYPES: Final = frozenset(
@@ -421,11 +428,13 @@ def server_from_beta(event: Json) -> Json:
     if kind in ("transcription_session.created", "transcription_session.updated"):
         event = {**event, "type": cast("str", kind).removeprefix("transcription_")}
         return _with(event, "session", _transcription_session_from_beta)
-    if isinstance(kind, str) and kind in BETA_TO_GA_TYPES:
+    if not isinstance(kind, str):
+        return event
+    if kind in BETA_TO_GA_TYPES:
         event = {**event, "type": BETA_TO_GA_TYPES[kind]}
-    if "item" in event:
+    if kind in _WITH_ITEM:
         return _with(event, "item", _item_from_beta)
-    return _with(event, "response", _response_from_beta)
+    return _with(event, "response", _response_from_beta) if kind in _WITH_RESPONSE else event
 
 
 def server_to_beta(event: Json, refused: Refusal) -> Json | None:
@@ -448,11 +457,15 @@ def server_to_beta(event: Json, refused: Refusal) -> Json | None:
             beta = _flatten(settings, _TRANSCRIPTION_SESSION, "session", out)
             return {**event, "type": f"transcription_{kind}", "session": beta}
         return {**event, "session": _flatten(settings, _SESSION, "session", out)}
-    if isinstance(kind, str) and kind in _GA_TO_BETA_TYPES:
+    if not isinstance(kind, str):
+        return event
+    if kind in _GA_TO_BETA_TYPES:
         event = {**event, "type": _GA_TO_BETA_TYPES[kind]}
-    if "item" in event:
+    if kind in _WITH_ITEM:
         return _with(event, "item", _server_item_to_beta)
-    return _with(event, "response", lambda response: _response_to_beta(response, out))
+    if kind in _WITH_RESPONSE:
+        return _with(event, "response", lambda response: _response_to_beta(response, out))
+    return event
 
 
 def _session_from_beta(session: Any) -> Any:
