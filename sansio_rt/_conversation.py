@@ -283,7 +283,7 @@ class Conversation:
         if entry is None or not isinstance(entry.item, events.Message):
             return None
         content = list(entry.item.content)
-        if content_index < len(content):
+        if 0 <= content_index < len(content):
             part = content[content_index]
             if isinstance(part, (events.InputAudio, events.OutputAudio)):
                 content[content_index] = msgspec.structs.replace(part, transcript=transcript)

@@ -154,8 +154,9 @@ class Trials:
         self.open.clear()
         for reply in filter(None, (trial.reply for trial in dropped)):
             self._requests.arbiter.forget(reply.command.event_id)
-            error = GenerationFailed("interrupted before it began")
-            self._tray.refuse(reply.command, error)
+            if reply.command.outcome is None:
+                error = GenerationFailed("interrupted before it began")
+                self._tray.refuse(reply.command, error)
         return dropped
 
     def ended(self, response_id: str) -> None:

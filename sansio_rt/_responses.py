@@ -278,7 +278,10 @@ class Responses:
     def _acquit(self, trial: Trial) -> None:
         """Takes a response as it is, with the events that were kept back."""
         self.trials.open.pop(trial.id, None)
-        self._begin(trial.created.response, trial.reply)
+        reply = trial.reply
+        if reply is not None and reply.command.outcome is not None:
+            reply = None  # an error of the service has ended what we asked for, for all that
+        self._begin(trial.created.response, reply)
         for kept in trial.kept:
             self.handlers[type(kept)](kept)
 

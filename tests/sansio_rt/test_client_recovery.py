@@ -19,6 +19,7 @@ from sansio_rt import (
     GenerationStarted,
     GenerationStatus,
     Limits,
+    Outcome,
     RawClientEvent,
     StrayEvent,
     TextDelta,
@@ -26,7 +27,7 @@ from sansio_rt import (
     events,
 )
 from sansio_rt._client import ClientProtocol
-from sansio_rt._server_work import TranscriptionWanted
+from sansio_rt._server_work import Refusal, TranscriptionWanted
 
 
 def recovering(times: int) -> Pair:
@@ -70,6 +71,26 @@ def test_text_is_cancelled_and_the_same_is_asked_again() -> None:
     assert [entry.text for entry in pair.client.conversation] == ["I speak."]
     assert not pair.client.commands
     assert not of(StrayEvent, pair.events)
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_a_response_on_trial_whose_request_is_refused_after_all_is_nobodys(
+    interrupted: bool,
+) -> None:
+    pair = recovering(5)
+    command = pair.client.generate_reply()
+    pair.run()
+    assert command.outcome is None
+    pair.server.session._outbox.refuse(Refusal("no", code="no"), command.event_id)
+    pair.run()
+    assert command.outcome is Outcome.REFUSED
+    if interrupted:
+        pair.client.interrupt()
+        pair.run()
+    else:
+        pair.speak("I speak.")
+    assert not of(GenerationStarted, pair.events)  # it was cancelled, for nobody wants it
+    assert not pair.client.commands
 
 
 def test_after_so_many_times_text_is_taken() -> None:

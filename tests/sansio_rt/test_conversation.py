@@ -180,7 +180,8 @@ def test_a_transcript_is_a_late_attribute() -> None:  # I2, C8
     conversation.set_transcript("a", 1, "said", TranscriptState.COMPLETED)
     assert [e.text for e in conversation] == ["x said"]
     conversation.set_transcript("a", 0, "for a text part", TranscriptState.COMPLETED)
-    conversation.set_transcript("a", 7, "for no part", TranscriptState.FAILED)
+    for index in (7, -1, -(2**40)):
+        conversation.set_transcript("a", index, "for no part", TranscriptState.FAILED)
     assert [e.text for e in conversation] == ["x said"]
     assert conversation.set_transcript("nobody", 0, "said", partial) is None
     conversation.put(events.FunctionCall(name="f", call_id="c", arguments="", id="f"))
