@@ -104,7 +104,12 @@ class ClientRooms:
             keep_s=0.0 if settings.retry is None else self.limits.max_kept_audio_s,
             arbiter=self._requests.arbiter,
         )
-        self._history = History(self._tray, self.conversation, answer_timeout_s=patience)
+        self._history = History(
+            self._tray,
+            self.conversation,
+            answer_timeout_s=patience,
+            spoken=self._input.untranscribed,
+        )
         recoveries = self.limits.max_text_recoveries
         if recoveries is None:
             recoveries = 5 if endpoint.dialect.is_beta else 0

@@ -13,7 +13,7 @@ from ._commands import Command, CommandKind
 from ._conversation import Conversation, Placement, item_id_of
 from ._diff import ROOT, CreateItem, DeleteItem, diff, merge
 from ._errors import LocalProtocolError
-from ._past import as_history, same_content
+from ._past import as_history, as_spoken, is_heard_only, same_content
 from ._session_events import ItemAdded, ItemDeleted, ItemDone, ItemTruncated, StrayEvent
 from ._tray import Tray
 
@@ -29,10 +29,19 @@ class History:
         tray: Where events are laid down.
         conversation: The mirror.
         answer_timeout_s: How long the service may take to acknowledge an edit.
+        spoken: Gives the audio of turns whose words are not known, by item id.
     """
 
-    def __init__(self, tray: Tray, conversation: Conversation, *, answer_timeout_s: float) -> None:
+    def __init__(
+        self,
+        tray: Tray,
+        conversation: Conversation,
+        *,
+        answer_timeout_s: float,
+        spoken: Callable[[], Mapping[str, bytes]],
+    ) -> None:
         self._tray = tray
+        self._spoken = spoken
         self._conversation = conversation
         self._answer_timeout_s = answer_timeout_s
         self.handlers: Mapping[type, Callable[[Any], None]] = {
@@ -172,8 +181,11 @@ class History:
         return self.create(item, previous_item_id=ROOT if before is None else before.id)
 
     def _as_heard(self, item: events.Item) -> events.Item:
-        """An item to be created: one that only moves keeps to what was heard of it (G14)."""
+        """An item to be created: one that only moves keeps to what was heard of it (G14), and its words."""
         entry = self._conversation.get(item_id_of(item))
+        if entry is not None and is_heard_only(item):
+            audio = self._spoken().get(entry.id)
+            return as_history(entry.item) if audio is None else as_spoken(entry.id, "user", audio)
         if entry is None or entry.heard_ms is None or not same_content(entry.item, item):
             return as_history(item)
         return as_history(item, entry.heard_text)

@@ -201,13 +201,12 @@ class Input:
         return self._kept.take_lost_ms()
 
     def untranscribed(self) -> dict[str, bytes]:
-        """Wire audio of user messages whose words are not known, by item id; one may be on a move."""
+        """Wire audio of user messages whose words are not known, by item id."""
         return {
             item_id: audio
             for item_id, audio in self._untranscribed.items()
-            if (entry := self._conversation.get(item_id)) is None
-            or not entry.text
-            or entry.transcript_state in _UNSURE
+            if (entry := self._conversation.get(item_id)) is not None
+            and (not entry.text or entry.transcript_state in _UNSURE)
         }
 
     def reset(self, *, keep: bool) -> None:

@@ -6,6 +6,7 @@ is text: transcripts stand for audio, and an answer that was cut off counts as f
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from msgspec import UNSET
 
 from . import events
 
-__all__ = ["as_history", "heard_words", "same_content"]
+__all__ = ["as_history", "as_spoken", "heard_words", "is_heard_only", "same_content"]
 
 
 def heard_words(text: str, heard_ms: float, received_ms: float) -> str:
@@ -67,6 +68,26 @@ def _said(part: events.Part, *, assistant: bool) -> events.Part:
         case _:
             return part
     return events.OutputText(text=text) if assistant else events.InputText(text=text)
+
+
+def as_spoken(item_id: str, role: str, audio: bytes) -> events.Message:
+    """A turn whose words are not known, as it was said.
+
+    Args:
+        item_id: Its id.
+        role: Whose turn it is.
+        audio: Its sound, in the session's input format.
+    """
+    part = events.InputAudio(audio=base64.b64encode(audio).decode("ascii"))
+    return events.Message(role=role, content=[part], id=item_id)
+
+
+def is_heard_only(item: events.Item) -> bool:
+    """Whether an item has speech of which it has neither the words nor the sound: only the server has."""
+    return isinstance(item, events.Message) and any(
+        isinstance(part, events.InputAudio) and not part.audio and not part.transcript
+        for part in item.content
+    )
 
 
 def same_content(one: events.Item, other: events.Item) -> bool:

@@ -6,7 +6,6 @@ its conversation, so the client says it all again, under the same ids, and then 
 
 from __future__ import annotations
 
-import base64
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 
@@ -18,7 +17,7 @@ from ._commands import Command, CommandKind
 from ._conversation import Conversation, ConversationItem, item_id_of
 from ._diff import ROOT, CreateItem, DeleteItem, diff
 from ._errors import LocalProtocolError
-from ._past import as_history
+from ._past import as_history, as_spoken
 from ._requests import Requests
 from ._session_events import ItemAdded, ItemDeleted
 from ._tray import Tray
@@ -131,7 +130,7 @@ class Replay:
             items.append(item)
         for event in retold(told, items):
             self._say(event)
-        self._repeat_edits(calls, spoken)
+        self._repeat_edits(calls)
 
     def _put_outputs(self) -> None:
         """Takes the outputs that were kept into the mirror, each behind its call."""
@@ -167,7 +166,7 @@ class Replay:
         match item:
             case events.Message(role=role):
                 if entry.id in spoken:
-                    return _as_spoken(entry.id, role, spoken[entry.id])
+                    return as_spoken(entry.id, role, spoken[entry.id])
                 return item if any(_says_something(part) for part in item.content) else None
             case events.FunctionCall(call_id=call_id):
                 whole = self._requests.calls.get(call_id)
@@ -201,7 +200,7 @@ class Replay:
         self._lay_down(command, msgspec.structs.replace(event, event_id=event_id))
         self._outstanding.append(command)
 
-    def _repeat_edits(self, calls: set[str], spoken: Mapping[str, bytes]) -> None:
+    def _repeat_edits(self, calls: set[str]) -> None:
         """The creations that were never answered, tool outputs among them, keep their event ids."""
         coming: set[str] = set()
         for command in self._tray.commands:
@@ -217,10 +216,6 @@ class Replay:
                         pass
                 place = self._place_now(event.previous_item_id, coming)
                 event = msgspec.structs.replace(event, previous_item_id=place)
-                if command.key in spoken and not _has_words(event.item):
-                    # A turn that was moved before its words were known.
-                    item = _as_spoken(command.key, "user", spoken[command.key])
-                    event = msgspec.structs.replace(event, item=item)
                 self._lay_down(command, event)
                 coming.add(command.key)
             elif command.kind is CommandKind.DELETE_ITEM and command.deadline is None:
@@ -228,7 +223,8 @@ class Replay:
 
     def _place_now(self, place: str | UnsetType | None, coming: set[str]) -> str | UnsetType | None:
         """Where an item is to go whose place may be gone: then behind what was before that."""
-        while isinstance(place, str) and place in self._gone and place not in coming:
+        # A server may call an item by the name that stands for the beginning.
+        while isinstance(place, str) and place in self._gone and place not in (*coming, ROOT):
             place = self._gone[place]
         known = not isinstance(place, str) or place == ROOT or place in self._conversation
         return place if known or place in coming else UNSET
@@ -281,16 +277,6 @@ def _without_call(call_id: str) -> LocalProtocolError:
     return LocalProtocolError(
         f"call_id={call_id!r}: the call was cut off with its connection, so that its output has no place"
     )
-
-
-def _as_spoken(item_id: str, role: str, audio: bytes) -> events.Message:
-    """A turn whose words are not known, as it was said."""
-    part = events.InputAudio(audio=base64.b64encode(audio).decode("ascii"))
-    return events.Message(role=role, content=[part], id=item_id)
-
-
-def _has_words(item: events.Item) -> bool:
-    return isinstance(item, events.Message) and any(map(_says_something, item.content))
 
 
 def _says_something(part: events.Part) -> bool:

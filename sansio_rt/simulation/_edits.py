@@ -69,24 +69,13 @@ def _edit(world: World, how: str, change: Callable[[list[events.Item]], list[eve
         there = [item_id for item_id in client.conversation.ids() if item_id not in leaving]
         wanted = change(list(base))
         commands = client.update_conversation(wanted, base=base)
-        moved = {c.key for c in commands if c.kind is CommandKind.DELETE_ITEM}
-        world.moved |= moved
-        for command in commands:
-            item = getattr(command.event, "item", None)
-            if command.key in moved and getattr(item, "role", "") == "user":
-                _excuse_sound(world, command.key)
+        world.moved.update(c.key for c in commands if c.kind is CommandKind.DELETE_ITEM)
         if len(there) == len(base):  # else what is wanted has items that are on their way out
             made = EditMade(there=there, wanted=wanted, commands=commands)
             world.asked.edits.append(made)
         return commands
 
     world.driver.ask(f"edit: {how}", edit)
-
-
-def _excuse_sound(world: World, item_id: str) -> None:
-    """A turn that moves is put in again as its words, where they are known or not."""
-    for service in world.services:
-        world.cleared.update(service.heard_of_item.get(item_id, ()))
 
 
 def _place(items: Sequence[events.Item], share: float) -> int:

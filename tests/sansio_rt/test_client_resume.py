@@ -450,6 +450,36 @@ def test_a_turn_whose_move_was_lost_half_way_keeps_its_audio() -> None:  # N3, R
     agree(pair)
 
 
+def test_a_turn_is_moved_with_its_audio_where_its_words_are_not_known() -> None:  # C3
+    pair = steady()
+    pair.client.send_message("Before.", item_id="before")
+    spoken = spoken_turn(pair)
+    pair.client.update_conversation(list(reversed(pair.client.conversation.items())))
+    pair.run()
+    assert pair.client.conversation.ids() == [spoken, "before"]
+    retrieved = pair.client.retrieve_item(spoken)
+    pair.run()
+    (part,) = retrieved.result().content
+    assert base64.b64decode(part.audio) == SECOND
+    agree(pair)
+
+
+def test_a_turn_is_moved_with_words_that_were_told_after_the_list_was_made() -> None:  # C3
+    pair = steady()
+    pair.client.send_message("Before.", item_id="before")
+    spoken = spoken_turn(pair)
+    items = pair.client.conversation.items()
+    told = events.ConversationItemInputAudioTranscriptionCompleted(
+        item_id=spoken, content_index=0, transcript="Hello."
+    )
+    pair.server._wire.send_text(events.encode(told))
+    pair.client.receive_data(pair.server.data_to_send(), pair.now)
+    pair.client.update_conversation(list(reversed(items)), base=items)
+    pair.run()
+    assert server_items(pair) == [("user", "Hello."), ("user", "Before.")]
+    agree(pair)
+
+
 def test_a_spoken_turn_that_was_given_words_keeps_these() -> None:  # C3, R3
     pair = steady()
     spoken = spoken_turn(pair)

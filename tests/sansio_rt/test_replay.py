@@ -272,6 +272,12 @@ def test_edits_that_follow_each_other_still_do() -> None:  # R3, C3
     assert [event.previous_item_id for event in room.begin()[1:]] == ["root", "one"]
 
 
+def test_a_server_may_call_an_item_root() -> None:  # R3, R10
+    room = Room(said("root", ""))
+    room.ask(create(said("one"), "e1", previous_item_id="root"))
+    assert [event.previous_item_id for event in room.begin()] == ["root"]
+
+
 def test_an_output_on_its_way_needs_its_call_there_or_on_its_way() -> None:  # T9
     room = Room(call("call", "c1"))
     kept = room.ask(create(output("o1", "c1"), "e1"))
@@ -282,15 +288,6 @@ def test_an_output_on_its_way_needs_its_call_there_or_on_its_way() -> None:  # T
     assert refused.outcome is Outcome.REFUSED
     assert "'c2'" in str(refused.error)
     assert kept.outcome is later.outcome is None
-
-
-def test_a_turn_on_its_way_whose_words_are_not_known_is_said_as_audio() -> None:  # N3
-    room = Room()
-    room.ask(create(said("moved", "")))
-    (sent,) = room.begin(spoken={"moved": b"\x01\x00"})
-    assert sent.item == events.Message(
-        role="user", content=[events.InputAudio(audio="AQA=")], id="moved"
-    )
 
 
 def test_an_output_that_was_not_answered_in_time_goes_behind_its_call() -> None:  # T9
