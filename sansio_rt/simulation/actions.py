@@ -252,9 +252,8 @@ class Restart(Action, frozen=True, kw_only=True, tag=True):
 
     def perform(self, world: World) -> None:
         """Does it."""
-        reason = (
-            f"to see at {self.at_s:g}"  # each its own, since a later one may change the deadline
-        )
+        # Each has its own: a later one may change the deadline, which is told with the reason only.
+        reason = f"to see at {self.at_s:g}, patience {self.patience_s}"
         world.driver.ask(
             "restart", lambda: world.client.restart(reason, patience_s=self.patience_s)
         )
