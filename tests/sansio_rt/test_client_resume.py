@@ -413,10 +413,7 @@ def test_a_turn_that_was_moved_before_its_words_were_known_keeps_its_audio() -> 
     pair.cut()
     pair.reconnect()
     assert pair.client.conversation.ids() == [spoken, "before"]
-    retrieved = pair.client.retrieve_item(spoken)
-    pair.run()
-    (part,) = retrieved.result().content
-    assert base64.b64decode(part.audio) == SECOND
+    assert audio_of(pair, spoken) == SECOND
     agree(pair)
 
 
@@ -427,6 +424,14 @@ def spoken_turn(pair: Pair) -> str:
     assert commit is not None
     pair.run()
     return str(commit.result())
+
+
+def audio_of(pair: Pair, item_id: str) -> bytes:
+    """What the server has of a turn's sound."""
+    retrieved = pair.client.retrieve_item(item_id)
+    pair.run()
+    (part,) = retrieved.result().content
+    return base64.b64decode(part.audio)
 
 
 def test_a_turn_whose_move_was_lost_half_way_keeps_its_audio() -> None:  # N3, R3
@@ -443,10 +448,7 @@ def test_a_turn_whose_move_was_lost_half_way_keeps_its_audio() -> None:  # N3, R
     pair.cut()
     pair.reconnect()
     assert pair.client.conversation.ids() == [spoken, "before"]
-    retrieved = pair.client.retrieve_item(spoken)
-    pair.run()
-    (part,) = retrieved.result().content
-    assert base64.b64decode(part.audio) == SECOND
+    assert audio_of(pair, spoken) == SECOND
     agree(pair)
 
 
@@ -457,10 +459,7 @@ def test_a_turn_is_moved_with_its_audio_where_its_words_are_not_known() -> None:
     pair.client.update_conversation(list(reversed(pair.client.conversation.items())))
     pair.run()
     assert pair.client.conversation.ids() == [spoken, "before"]
-    retrieved = pair.client.retrieve_item(spoken)
-    pair.run()
-    (part,) = retrieved.result().content
-    assert base64.b64decode(part.audio) == SECOND
+    assert audio_of(pair, spoken) == SECOND
     agree(pair)
 
 
