@@ -268,7 +268,7 @@ def _flatten(ga: Json, shape: _Shape, path: str, out: _Outward) -> Json:
         where = ".".join((path, *place))
         if setting is not None:
             beta[setting.beta] = setting.to_beta(value, where, out)
-        elif len(place) == 1 and place[0] not in shape.ga_only:
+        elif len(place) == 1 and place[0] not in ("audio", *shape.ga_only):
             beta[place[0]] = value
         elif value is not None:
             raise out.refused(where)
