@@ -328,9 +328,11 @@ class Input:
 
     def _keep_untranscribed(self, item_id: str, command: Command | None) -> None:
         """The turn's audio is the server's now; it is kept on until its words are known."""
-        end_ms = self._commit_marks.pop(command.event_id, None) if command is not None else None
+        mark_ms = self._commit_marks.pop(command.event_id, None) if command is not None else None
+        # Where the server has found the turn's end, it has committed by itself, whatever we asked for.
+        end_ms = self._speech_ends_ms.pop(item_id, mark_ms)
         if end_ms is None:
-            end_ms = self._speech_ends_ms.pop(item_id, self._kept.end_ms)
+            end_ms = self._kept.end_ms
         audio = self._kept.take_until(end_ms)
         if audio:
             self._untranscribed[item_id] = audio

@@ -479,6 +479,24 @@ def test_a_turn_is_moved_with_words_that_were_told_after_the_list_was_made() -> 
     agree(pair)
 
 
+def test_a_turn_that_the_server_ended_is_no_longer_than_it_says_whatever_was_committed() -> None:
+    # N3, T1: our own commit is on its way while the server makes one of a part of that audio.
+    pair = steady()
+    pair.client.push_audio(SECOND)
+    pair.client.commit_audio()
+    turn = events.Message(role="user", content=[events.InputAudio()], id="turn")
+    for event in (
+        events.InputAudioBufferSpeechStopped(item_id="turn", audio_end_ms=400),
+        events.InputAudioBufferCommitted(item_id="turn", previous_item_id=None),
+        events.ConversationItemAdded(item=turn, previous_item_id=None),
+    ):
+        pair.server._wire.send_text(events.encode(event))
+    pair.client.receive_data(pair.server.data_to_send(), pair.now)
+    pair.cut()
+    pair.reconnect()
+    assert audio_of(pair, "turn") == SECOND[: len(SECOND) * 400 // 1000]
+
+
 def test_a_spoken_turn_that_was_given_words_keeps_these() -> None:  # C3, R3
     pair = steady()
     spoken = spoken_turn(pair)
