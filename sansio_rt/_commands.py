@@ -179,6 +179,11 @@ class CommandTable:
                 return None
         return self.find(kind)
 
+    def late(self, kind: CommandKind, now: float) -> str | None:
+        """The event id of the command that timed out whose answer `answered` would take next, or None."""
+        left = self._late.get(kind, {})
+        return next((event_id for event_id, until in left.items() if until > now), None)
+
     def forget_late(self, event_id: str) -> None:
         """Notes the answer to a command that timed out, where the answer names it."""
         for late in self._late.values():

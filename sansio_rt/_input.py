@@ -307,11 +307,12 @@ class Input:
     def _on_committed(self, event: events.InputAudioBufferCommitted) -> None:
         self._speaking = False
         self._count_unanswered()
+        late = self._tray.commands.late(CommandKind.COMMIT, self._tray.now)
         command = self._tray.commands.answered(CommandKind.COMMIT, self._tray.now)
         if command is None:  # the server's own commit, at the end of a turn
             self._restart_count()
             self._arbiter.turn_owed = self._server_replies
-        self._keep_untranscribed(event.item_id, command)
+        self._keep_untranscribed(event.item_id, late if command is None else command.event_id)
         self._note_speech_ended(event.item_id)
         previous = event.previous_item_id
         self._conversation.announce(event.item_id, previous if isinstance(previous, str) else None)
@@ -326,9 +327,14 @@ class Input:
         )
         self._tray.acknowledge(command, event.item_id)
 
-    def _keep_untranscribed(self, item_id: str, command: Command | None) -> None:
-        """The turn's audio is the server's now; it is kept on until its words are known."""
-        mark_ms = self._commit_marks.pop(command.event_id, None) if command is not None else None
+    def _keep_untranscribed(self, item_id: str, commit_id: str | None) -> None:
+        """The turn's audio is the server's now; it is kept on until its words are known.
+
+        Args:
+            item_id: The turn.
+            commit_id: The event id of our commit that made it, which may have timed out, or None.
+        """
+        mark_ms = None if commit_id is None else self._commit_marks.pop(commit_id, None)
         # Where the server has found the turn's end, it has committed by itself, whatever we asked for.
         end_ms = self._speech_ends_ms.pop(item_id, mark_ms)
         if end_ms is None:

@@ -497,6 +497,27 @@ def test_a_turn_that_the_server_ended_is_no_longer_than_it_says_whatever_was_com
     assert audio_of(pair, "turn") == SECOND[: len(SECOND) * 400 // 1000]
 
 
+def test_what_is_said_after_a_commit_that_is_answered_too_late_is_no_part_of_its_turn() -> (
+    None
+):  # N3
+    pair = steady()
+    pair.client.push_audio(SECOND)
+    commit = pair.client.commit_audio()
+    assert commit is not None
+    pair.now += 10.0
+    pair.client.handle_timer(pair.now)
+    assert commit.outcome is Outcome.DEADLINE
+    pair.client.push_audio(SECOND)
+    told = events.InputAudioBufferCommitted(item_id="turn", previous_item_id=None)
+    turn = events.Message(role="user", content=[events.InputAudio()], id="turn")
+    for event in (told, events.ConversationItemAdded(item=turn, previous_item_id=None)):
+        pair.server._wire.send_text(events.encode(event))
+    pair.client.receive_data(pair.server.data_to_send(), pair.now)
+    pair.cut()
+    pair.reconnect()
+    assert audio_of(pair, "turn") == SECOND
+
+
 def test_a_spoken_turn_that_was_given_words_keeps_these() -> None:  # C3, R3
     pair = steady()
     spoken = spoken_turn(pair)
