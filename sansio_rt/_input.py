@@ -337,9 +337,7 @@ class Input:
         mark_ms = None if commit_id is None else self._commit_marks.pop(commit_id, None)
         # Where the server has found the turn's end, it has committed by itself, whatever we asked for.
         end_ms = self._speech_ends_ms.pop(item_id, mark_ms)
-        if end_ms is None:
-            end_ms = self._kept.end_ms
-        audio = self._kept.take_until(end_ms)
+        audio = self._kept.take_until(self._kept.end_ms if end_ms is None else end_ms)
         if audio:
             self._untranscribed[item_id] = audio
         while len(self._untranscribed) > _MOST_UNTRANSCRIBED_TURNS:
