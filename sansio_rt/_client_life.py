@@ -125,10 +125,13 @@ class ClientLife(ClientRooms, ABC):
     def rotation_failed(self, now: float) -> None:
         """There is no byte stream for a next connection: `RotationDue` comes again later.
 
+        Nothing happens where none is waited for: the connection that asked for one was lost in the meantime,
+        or another one is on its way.
+
         Args:
             now: The time.
         """
-        self._handover.failed(now)
+        self._handover.dial_failed(now)
 
     def restart(self, reason: str, *, patience_s: float | None = None) -> None:
         """Replaces the connection and keeps the conversation (R11).

@@ -97,6 +97,15 @@ class Handover:
         self.drop()
         self.rotation.failed(now)
 
+    def dial_failed(self, now: float) -> None:
+        """A byte stream for a next connection could not be opened.
+
+        One that was asked for by a connection which has ended since tells nothing about the present one.
+        """
+        plan = self.rotation.plan
+        if plan is not None and plan.announced and self.successor is None:
+            self.failed(now)
+
     def drop(self) -> None:
         """There is to be no next connection; one that is up is closed properly."""
         if self.successor is not None:

@@ -405,6 +405,30 @@ def test_a_next_connection_that_cannot_be_made_is_tried_again_and_costs_nothing(
     assert any(of(ConnectionReplaced, pair.pass_time(10.0)) for _ in range(7))
 
 
+def test_a_failed_dial_of_a_lost_connection_moves_no_plan_of_the_present_one() -> None:  # R5, R8
+    pair = Rotating().connect()
+    pair.client.handle_timer(pair.now + 10.0)
+    assert of(RotationDue, list(iter(pair.client.next_event, None)))  # its dial hangs
+    pair.now += 11.0
+    pair.client.receive_eof(pair.now)
+    pair.ends.clear()
+    pair.server = ServerProtocol(ServerSession())
+    pair.connect()
+    pair.client.rotation_failed(pair.now)
+    assert not of(RotationDue, pair.pass_time(9.0))
+    assert of(RotationDue, pair.pass_time(1.0))
+
+
+def test_a_failed_dial_is_nothing_to_a_next_connection_that_is_on_its_way() -> None:  # R8
+    pair = Rotating().connect()
+    pair.client.handle_timer(pair.now + 10.0)
+    link = pair.client.begin_rotation(pair.now + 10.0)
+    assert link is not None
+    pair.client.rotation_failed(pair.now + 11.0)
+    assert not link.finished
+    assert link.data_to_send()
+
+
 @pytest.mark.parametrize("failing", ["status", "silence", "refusal", "close"])
 def test_a_next_connection_that_fails_is_made_anew(failing: str) -> None:  # R8
     pair = Rotating().connect()
