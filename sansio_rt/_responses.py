@@ -83,10 +83,16 @@ class Responses:
 
     @property
     def idle(self) -> bool:
-        """Whether no response runs or is to come, heard or not, and no call waits for its output."""
+        """Whether no response runs or is to come, heard or not, and no call waits for its output.
+
+        The conversation has no place for the output of a call beside it, so that such a one waits for nothing.
+        """
         trials = self.trials
-        running = (self.open, self._muted, trials.open, trials.convicted, self._requests.calls)
-        return not any(running) and not self._arbiter.busy and not self._arbiter.turn_owed
+        if self.open or self._muted or trials.open or trials.convicted:
+            return False
+        if self._arbiter.busy or self._arbiter.turn_owed:
+            return False
+        return not any(call.generation.in_conversation for call in self._requests.calls.values())
 
     def active(self) -> Generation | None:
         """The newest running generation of the default conversation, or None."""

@@ -257,6 +257,17 @@ def test_a_call_without_its_output_is_waited_for() -> None:  # N4
     agree(pair)
 
 
+def test_a_call_beside_the_conversation_is_not_waited_for() -> None:  # N4, G4
+    pair = Rotating(client={"tools": [tool(look_up)]}).connect()
+    pair.client.generate_reply(conversation="none")
+    pair.run()
+    session, wanted = pair.server.session, pair.wanted_reply()
+    session.call_function(wanted.response_id, "look_up", '{"word":"sea"}', pair.now)
+    session.finish(wanted.response_id, pair.now)
+    assert of(CallReady, pair.run())
+    assert of(ConnectionReplaced, pair.pass_time(10.0))  # the conversation takes no output of it
+
+
 def look_up(word: str) -> str:
     """Looks a word up.
 
