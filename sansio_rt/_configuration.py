@@ -106,21 +106,35 @@ class Configuration:
             self.effective = event.session
             self._tray.session_events.append(SessionConfigured(session=event.session))
 
-    def _answered(self, event: events.SessionUpdated) -> Command | None:
-        """The update that an answer is for; a late answer to one that timed out is for none."""
+    def _answered(self, event: events.SessionUpdated) -> tuple[Command | None, bool]:
+        """The update that an answer is for, and whether no answer to an older one can come any more.
+
+        A late answer to one that timed out is for none.
+        """
         commands = self._tray.commands
         oldest = commands.find(CommandKind.UPDATE)
         changes = None if oldest is None else self._updates.get(oldest.event_id)
-        if changes is not None and _is_in(changes, event):
-            commands.expect_none_late(CommandKind.UPDATE)
-            return oldest
-        return commands.answered(CommandKind.UPDATE, self._tray.now)
+        if changes is None or not _is_in(changes, event):
+            command = commands.answered(CommandKind.UPDATE, self._tray.now)
+            return command, command is not None
+        if self._says_nothing_new(changes):  # it may be the answer to an older one just as well
+            return oldest, False
+        commands.expect_none_late(CommandKind.UPDATE)
+        return oldest, True
+
+    def _says_nothing_new(self, changes: SessionConfig) -> bool:
+        """Whether some changes may be in force by what was asked for before and not answered in time."""
+        before = [config for config in (self.acknowledged, *self._unanswered) if config is not None]
+        return bool(self._unanswered) and all(
+            any(getattr(config, name) == value for config in before)
+            for name, value in changes.given().items()
+        )
 
     def _on_updated(self, event: events.SessionUpdated) -> None:
         self._on_told(event)
-        command = self._answered(event)
+        command, is_newer = self._answered(event)
         if self._unanswered:
-            self._take_over(event, newer=command is not None)
+            self._take_over(event, newer=is_newer)
         if command is not None:  # answers come in the order of asking
             changes = self._updates.pop(command.event_id, None) or SessionConfig()
             before = self.acknowledged
@@ -132,7 +146,7 @@ class Configuration:
 
         Args:
             event: What the service says.
-            newer: Whether it answers a newer update: no answer to an older one comes any more.
+            newer: Whether it answers a newer update for sure: no answer to an older one comes any more.
         """
         left: list[SessionConfig] = []
         for changes in self._unanswered:

@@ -148,6 +148,24 @@ def test_after_the_answer_to_a_newer_update_the_older_is_not_waited_for() -> Non
     assert newest.outcome is Outcome.ACKNOWLEDGED
 
 
+def test_an_answer_that_fits_an_older_update_too_settles_no_older_one() -> None:  # S7
+    pair = Pair(client={"timing": Timing(answer_timeout_s=2)}).connect()
+    updates(pair, {"instructions": "A"}, {"speed": 1.2})
+    pair.pass_time(2)
+    again, other = updates(pair, {"instructions": "A"}, {"parallel_tool_calls": True})
+    say(pair, instructions="A")  # the late answer to the first, as it happens
+    assert again.outcome is Outcome.ACKNOWLEDGED
+    audio = events.AudioConfig(output=events.AudioOutput(speed=1.2))
+    say(pair, instructions="A", audio=audio)  # that to the second
+    say(pair, instructions="A", audio=audio)  # that to the same words again
+    assert other.outcome is None
+    say(pair, instructions="A", audio=audio, parallel_tool_calls=True)
+    assert other.outcome is Outcome.ACKNOWLEDGED
+    wanted = pair.client.wanted
+    assert (wanted.instructions, wanted.speed, wanted.parallel_tool_calls) == ("A", 1.2, True)
+    assert pair.client.acknowledged == wanted
+
+
 @pytest.mark.parametrize(("asked", "told"), [(ServerVad(), None), (None, ServerVad(threshold=0.5))])
 def test_what_is_told_may_be_of_another_shape_than_what_was_asked(
     asked: ServerVad | None, told: ServerVad | None
