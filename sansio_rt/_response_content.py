@@ -136,6 +136,7 @@ class ResponseContent:
         if message is None:
             self._stray(event, "the end of a text that was not begun", event.response_id)
             return
+        message.generation.heard_at = self._tray.now
         if isinstance(event, events.ResponseOutputTextDone):
             self._finish_text(message, event.content_index, event.text, False, event)
         else:
@@ -155,6 +156,7 @@ class ResponseContent:
         if call is None:
             self._stray(event, "the end of a call that was not begun", event.response_id)
             return
+        call.generation.heard_at = self._tray.now
         self._finish_call(call, event.arguments)
 
     def _on_item_added(self, event: events.ResponseOutputItemAdded) -> None:
@@ -164,6 +166,7 @@ class ResponseContent:
                 event, "an output item of a response that is not running", event.response_id
             )
             return
+        generation.heard_at = self._tray.now
         self._add_item(generation, event.item, event.output_index)
 
     def _on_item_done(self, event: events.ResponseOutputItemDone) -> None:
@@ -175,6 +178,7 @@ class ResponseContent:
                 event.response_id,
             )
             return
+        generation.heard_at = self._tray.now
         self._add_item(generation, event.item, event.output_index)
         item_id = item_id_of(event.item)
         generation.keep_item(item_id, event.item)

@@ -120,6 +120,39 @@ def test_an_event_of_a_response_is_a_sign_of_life() -> None:
     assert generation.ended
 
 
+@pytest.mark.parametrize("tells", ["text", "item", "end of the item", "arguments"])
+def test_what_comes_whole_is_a_sign_of_life(tells: str) -> None:  # G5
+    pair = watched()
+    generation = answer(pair)
+    of_response = {"response_id": generation.id, "output_index": 0}
+    call = {"id": "i1", "type": "function_call", "name": "f", "call_id": "c", "arguments": ""}
+    said = {"id": "i2", "type": "message", "role": "assistant", "content": []}
+    mcp = {"id": "i3", "type": "mcp_call", "name": "f", "server_label": "s", "arguments": ""}
+    for item in (call, said):
+        pair.inject(message("response.output_item.added", **of_response, item=item))
+    pair.pass_time(29)
+    whole = {
+        "text": message(
+            "response.output_text.done", **of_response, item_id="i2", content_index=0, text="Yes."
+        ),
+        "item": message("response.output_item.added", **of_response, item=mcp),
+        "end of the item": message("response.output_item.done", **of_response, item=mcp),
+        "arguments": message(
+            "response.function_call_arguments.done",
+            **of_response,
+            item_id="i1",
+            call_id="c",
+            arguments="{}",
+        ),
+    }
+    pair.inject(whole[tells])
+    pair.pass_time(29)
+    assert not generation.ended
+    assert not cancels(pair)
+    pair.pass_time(1)
+    assert generation.ended
+
+
 def test_arguments_are_a_sign_of_life() -> None:
     pair = watched()
     generation = answer(pair)
