@@ -61,7 +61,8 @@ class ClientCore(ClientLife):
     def receive_data(self, data: bytes | bytearray | memoryview, now: float) -> None:
         """Takes bytes of the connection; take `next_event()` and `data_to_send()` afterwards.
 
-        Raises nothing: what the peer did wrong comes out as an event.
+        Raises nothing: what the peer did wrong comes out as an event. No bytes are neither an end, which
+        `receive_eof` takes, nor a sign of life.
         """
         self._receive(self._connection, data, now)
 
@@ -148,7 +149,8 @@ class ClientCore(ClientLife):
         self._tray.now = now
         connection.receive_data(data)
         if connection is self._connection:
-            self._keepalive.heard_at = now
+            if data:
+                self._keepalive.heard_at = now
             self._drain()
         else:
             self._drain_beside(connection)

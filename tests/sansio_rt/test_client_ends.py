@@ -139,6 +139,17 @@ def test_closing_while_it_connects_carries_its_words() -> None:  # R6
     assert pair.client.data_to_send() == b""
 
 
+@pytest.mark.parametrize("data", [b"", bytearray(), memoryview(b"")])
+def test_no_bytes_are_no_sign_of_life(data: bytes | bytearray | memoryview) -> None:  # R7
+    timing = Timing(keepalive_interval_s=20.0, keepalive_timeout_s=10.0, response_silence_s=None)
+    pair = Pair(client={"timing": timing}).connect()
+    for _ in range(3):
+        pair.now += 10.0
+        pair.client.receive_data(data, pair.now)
+        pair.client.handle_timer(pair.now)
+    assert only(SessionClosed, taken(pair)).code == 1006
+
+
 def test_a_peer_that_answers_no_ping_is_left_with_the_reason() -> None:  # R7
     timing = Timing(keepalive_interval_s=20.0, keepalive_timeout_s=10.0, response_silence_s=None)
     pair = Pair(client={"timing": timing}).connect()
