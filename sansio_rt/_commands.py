@@ -164,6 +164,10 @@ class CommandTable:
         same = self._by_key.get((kind, key))
         return next(iter(same.values())) if same else None
 
+    def is_older(self, one: Command, other: Command) -> bool:
+        """Which of two outstanding commands was asked for first."""
+        return next(command for command in self if command is one or command is other) is one
+
     def expect_none_late(self, kind: CommandKind) -> None:
         """No answer to an older command of this kind will come any more: a newer one was answered."""
         self._late.pop(kind, None)

@@ -257,6 +257,9 @@ class History:
                 StrayEvent(event=event, reason="an item without an id")
             )
             return
+        command = self._tray.commands.find(CommandKind.CREATE_ITEM, item_id)
+        if command is not None:
+            self._settle_deletion_before(command)
         placement = self._conversation.put(event.item, event.previous_item_id)
         entry = self._conversation.get(item_id)
         assert entry is not None
@@ -264,8 +267,14 @@ class History:
             self._tray.session_events.append(
                 ItemAdded(entry=entry, orphaned=placement is Placement.ORPHANED)
             )
-        command = self._tray.commands.find(CommandKind.CREATE_ITEM, item_id)
         self._tray.acknowledge(command, entry)
+
+    def _settle_deletion_before(self, creation: Command) -> None:
+        """An item that is created under the id of one that was to go: that one is gone, told or not."""
+        deletion = self._tray.commands.find(CommandKind.DELETE_ITEM, creation.key)
+        if deletion is not None and self._tray.commands.is_older(deletion, creation):
+            self.note_gone(creation.key)
+            self._tray.acknowledge(deletion, creation.key)
 
     def _on_done(self, event: events.ConversationItemDone) -> None:
         self._on_added_quietly(event)

@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 from pair import SECOND, Pair, of, only
 
 from sansio_rt import (
+    CommandEnded,
     CommandRefused,
     ItemAdded,
+    ItemDeleted,
     Limits,
     LocalProtocolError,
     Outcome,
@@ -69,6 +71,40 @@ def test_a_changed_item_is_created_again_under_its_id() -> None:  # C3
     found = pair.run()
     assert texts(pair) == server_texts(pair) == ["a", "B", "c"]
     assert only(ItemAdded, found).entry.id == b.id
+
+
+def test_an_answered_creation_answers_the_deletion_before_it() -> None:  # C3, C4
+    pair = filled("a", "b", "c")
+    a, b, c = pair.client.conversation.items()
+    # The server does both; what it says of the deletion is lost.
+    deletion, creation = pair.client.update_conversation([b, user("changed", a.id), c])
+    pair.client.data_to_send()
+    added = events.ConversationItemAdded(
+        item=user("changed", a.id), previous_item_id=b.id, event_id="e"
+    )
+    pair.inject(events.encode(added))
+    assert (deletion.outcome, creation.outcome) == (Outcome.ACKNOWLEDGED, Outcome.ACKNOWLEDGED)
+    assert texts(pair) == ["b", "changed", "c"]
+    assert [type(event) for event in pair.events[-4:]] == [
+        ItemDeleted,
+        CommandEnded,
+        ItemAdded,
+        CommandEnded,
+    ]
+
+
+def test_a_creation_does_not_answer_a_deletion_that_came_after_it() -> None:  # C3, C4
+    pair = filled("a", "b")
+    a, b = pair.client.conversation.items()
+    first, creation = pair.client.update_conversation([b, user("changed", a.id)])
+    second = pair.client.delete_item(a.id)
+    pair.client.data_to_send()
+    pair.inject(events.encode(events.ConversationItemDeleted(item_id=a.id, event_id="e")))
+    added = events.ConversationItemAdded(item=user("changed", a.id), event_id="e")
+    pair.inject(events.encode(added))
+    assert (first.outcome, creation.outcome) == (Outcome.ACKNOWLEDGED, Outcome.ACKNOWLEDGED)
+    assert second.outcome is None
+    assert a.id in pair.client.conversation
 
 
 def test_what_the_server_added_since_the_snapshot_stays() -> None:  # C5
