@@ -125,8 +125,8 @@ class ClientLife(ClientRooms, ABC):
     def rotation_failed(self, now: float) -> None:
         """There is no byte stream for a next connection: `RotationDue` comes again later.
 
-        Nothing happens where none is waited for: the connection that asked for one was lost in the meantime,
-        or another one is on its way.
+        Nothing happens where none is waited for: the connection that asked for one was lost in the
+        meantime, or another one is on its way.
 
         Args:
             now: The time.

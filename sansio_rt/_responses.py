@@ -85,7 +85,7 @@ class Responses:
     def idle(self) -> bool:
         """Whether no response runs or is to come, heard or not, and no call waits for its output.
 
-        The conversation has no place for the output of a call beside it, so that such a one waits for nothing.
+        The conversation has no place for the output of a call beside it: such a one waits for nothing.
         """
         trials = self.trials
         if self.open or self._muted or trials.open or trials.convicted:

@@ -33,7 +33,8 @@ class PlannedChangesCutNothing(Invariant):
 
     def on_event(self, event: SessionEvent) -> None:
         if type(event) is CallReady:
-            self._calls.append(event.call)
+            if event.call.generation.in_conversation:  # others can have no output
+                self._calls.append(event.call)
         elif type(event) is GenerationEnded and event.generation.status is GenerationStatus.LOST:
             self._lost.append(event.generation)
         elif type(event) is RotationDue:
