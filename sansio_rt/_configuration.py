@@ -126,36 +126,37 @@ class Configuration:
         """Whether some changes may be in force by what was asked for before and not answered in time."""
         before = [config for config in (self.acknowledged, *self._unanswered) if config is not None]
         return bool(self._unanswered) and all(
-            any(getattr(config, name) == value for config in before)
-            for name, value in changes.given().items()
+            any(not change.changes_from(config).given() for config in before)
+            for change in _one_by_one(changes)
         )
 
     def _on_updated(self, event: events.SessionUpdated) -> None:
         self._on_told(event)
         command, is_newer = self._answered(event)
         if self._unanswered:
-            self._take_over(event, newer=is_newer)
+            self._read_unanswered(event)
+            # No answer to an older one comes any more.
+            if is_newer or self._tray.commands.late(CommandKind.UPDATE, self._tray.now) is None:
+                self._unanswered.clear()
+            self._want_what_is_asked()
         if command is not None:  # answers come in the order of asking
             changes = self._updates.pop(command.event_id, None) or SessionConfig()
             before = self.acknowledged
             self.acknowledged = changes if before is None else before.merge(changes.given())
             self._tray.acknowledge(command, self.effective)
 
-    def _take_over(self, event: events.SessionUpdated, *, newer: bool) -> None:
+    def _read_unanswered(self, event: events.SessionUpdated) -> None:
         """What was not answered in time and is in force: it is what the session has, wanted or not.
 
-        Args:
-            event: What the service says.
-            newer: Whether it answers a newer update for sure: no answer to an older one comes any more.
+        The service tells the whole session, so that it need not be known whose answer this is. Of two
+        updates of one setting the older may come to be in force first, and both are waited for.
         """
-        left: list[SessionConfig] = []
+        if self.acknowledged is None:
+            return
         for changes in self._unanswered:
-            if self.acknowledged is not None and _is_in(changes, event):
-                self.acknowledged = self.acknowledged.merge(changes.given())
-            elif not newer:
-                left.append(changes)
-        self._unanswered = deque(left, maxlen=_MOST_UNANSWERED)
-        self._want_what_is_asked()
+            for change in _one_by_one(changes):
+                if _is_in(change, event):
+                    self.acknowledged = self.acknowledged.merge(change.given())
 
     def _want_what_is_asked(self) -> None:
         """What is wanted is what was accepted, with what is not answered yet."""
@@ -165,6 +166,11 @@ class Configuration:
         for later in self._updates.values():
             wanted = wanted.merge(later.given())
         self.wanted = wanted
+
+
+def _one_by_one(changes: SessionConfig) -> list[SessionConfig]:
+    """Each setting of some changes for itself."""
+    return [SessionConfig(**{name: value}) for name, value in changes.given().items()]
 
 
 def _is_in(changes: SessionConfig, event: events.SessionUpdated) -> bool:

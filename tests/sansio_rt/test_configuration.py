@@ -166,6 +166,19 @@ def test_an_answer_that_fits_an_older_update_too_settles_no_older_one() -> None:
     assert pair.client.acknowledged == wanted
 
 
+def test_what_is_in_force_follows_late_answers_to_and_fro() -> None:  # S7
+    pair = Pair(client={"timing": Timing(answer_timeout_s=2)}).connect()
+    updates(pair, {"speed": 1.2}, {"instructions": "A"}, {"instructions": "Be brief."})
+    pair.pass_time(2)
+    audio = events.AudioConfig(output=events.AudioOutput(speed=1.2))
+    for instructions in ("Be brief.", "A", "Be brief."):
+        say(pair, instructions=instructions, audio=audio)
+        assert pair.client.wanted.instructions == instructions
+    say(pair, instructions="A", audio=audio)  # another client's: every answer has come
+    assert pair.client.wanted.instructions == "Be brief."
+    assert pair.client.wanted == pair.client.acknowledged
+
+
 @pytest.mark.parametrize(("asked", "told"), [(ServerVad(), None), (None, ServerVad(threshold=0.5))])
 def test_what_is_told_may_be_of_another_shape_than_what_was_asked(
     asked: ServerVad | None, told: ServerVad | None
