@@ -309,8 +309,8 @@ class ClientProtocol(ClientCore):
                 f"truncate({entry.id!r}): no audio of it was received; give heard_text to cut text"
             )
         whole = running is None or running.done
-        if audio_end_ms >= (received_ms if entry.heard_ms is None else entry.heard_ms) and (
-            whole or entry.heard_ms is not None
+        if audio_end_ms >= (received_ms if entry.cut_ms is None else entry.cut_ms) and (
+            whole or entry.cut_ms is not None
         ):
             return None
         end_ms = int(min(audio_end_ms, received_ms))
@@ -318,6 +318,7 @@ class ClientProtocol(ClientCore):
             return self._history.delete(entry.id)
         command = self._history.truncate(entry.id, end_ms)
         entry.received_ms = received_ms
+        entry.note_heard(end_ms)  # whatever becomes of the command
         return command
 
     # --- replies ----------------------------------------------------------------------------

@@ -61,6 +61,7 @@ class ConversationItem:
         size_bytes: What it counts for among `Limits.max_conversation_bytes`.
         received_ms: Assistant audio received so far, in milliseconds.
         heard_ms: How much of it the caller heard, or None where nobody said otherwise: all of it.
+        cut_ms: Where the server has cut it, or None where it has not (yet).
         retold_ms: Length of the audio that the item's text stands for since another connection was told it
             in words; 0.0 where it has its audio, or never had any.
         before: The item in front of it, or None. Links are the mirror's to change.
@@ -70,6 +71,7 @@ class ConversationItem:
     __slots__ = (
         "after",
         "before",
+        "cut_ms",
         "heard_ms",
         "id",
         "item",
@@ -86,6 +88,7 @@ class ConversationItem:
         self.size_bytes = 0
         self.received_ms = 0.0
         self.heard_ms: int | None = None
+        self.cut_ms: int | None = None
         self.retold_ms = 0.0
         self.before: ConversationItem | None = None
         self.after: ConversationItem | None = None
@@ -117,6 +120,10 @@ class ConversationItem:
         if self.heard_ms is None:
             return self.text
         return heard_words(self.text, self.heard_ms, self.received_ms)
+
+    def note_heard(self, heard_ms: int) -> None:
+        """Notes how much of it was heard; what was not heard once is not heard later."""
+        self.heard_ms = heard_ms if self.heard_ms is None else min(self.heard_ms, heard_ms)
 
 
 def _part_text(part: events.Part) -> str:
@@ -272,7 +279,8 @@ class Conversation:
         """Notes that an assistant item was cut: it counts as heard up to there."""
         entry = self._index.get(item_id)
         if entry is not None:
-            entry.heard_ms = max(0, audio_end_ms)
+            entry.cut_ms = max(0, audio_end_ms)
+            entry.note_heard(entry.cut_ms)
         return entry
 
     def set_transcript(

@@ -125,7 +125,7 @@ class Replay:
                 continue
             entry.item = item
             entry.retold_ms = entry.heard_ms or entry.received_ms or entry.retold_ms
-            entry.heard_ms = None
+            entry.heard_ms = entry.cut_ms = None
             entry.received_ms = 0.0
             items.append(item)
         for event in retold(told, items):

@@ -496,6 +496,44 @@ def test_hearing_nothing_of_an_answer_that_was_told_in_words_deletes_it() -> Non
     agree(pair)
 
 
+def test_a_cut_that_was_not_answered_is_known_to_the_next_server() -> None:  # G14, R3
+    pair = steady()
+    item_id = answered(pair)
+    cut = pair.client.truncate(item_id, audio_end_ms=1_000)
+    pair.cut()
+    assert cut is not None
+    assert cut.outcome is Outcome.CONNECTION_ENDED
+    pair.reconnect()
+    assert told(pair) == [("assistant", "one two")]
+    agree(pair)
+
+
+def test_an_answer_whose_cut_is_not_answered_moves_as_it_was_heard() -> None:  # G14, C3
+    pair = steady()
+    item_id = answered(pair)
+    for words in ("Behind it.", "And more."):
+        pair.client.send_message(words)
+    pair.run()
+    answer, *others = pair.client.conversation.items()
+    pair.client.truncate(item_id, audio_end_ms=1_000)
+    pair.client.update_conversation([*others, answer])
+    pair.run()
+    assert told(pair)[-1] == ("assistant", "one two")
+
+
+def test_a_cut_that_was_not_answered_can_be_asked_for_again() -> None:  # G14
+    pair = steady()
+    item_id = answered(pair)
+    pair.client.truncate(item_id, audio_end_ms=1_000)
+    pair.client.data_to_send()  # lost
+    pair.pass_time(11.0)
+    again = pair.client.truncate(item_id, audio_end_ms=1_000)
+    pair.run()
+    assert again is not None
+    assert again.outcome is Outcome.ACKNOWLEDGED
+    assert pair.client.truncate(item_id, audio_end_ms=1_000) is None
+
+
 # --- edits ----------------------------------------------------------------------------------------
 
 
