@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from .. import events
-from .._commands import Command
+from .._commands import Command, Outcome
 from .._conversation import item_id_of
 from .._diff import ROOT
 from .._generations import GeneratedMessage
@@ -35,11 +35,13 @@ class Asked:
 
     Attributes:
         cuts: The furthest that each answer was to be cut at, in milliseconds, by item id.
+        made: The cuts that the client took: item id, milliseconds, and the command, if it came to one.
         edits: The edits of the conversation.
     """
 
     def __init__(self) -> None:
         self.cuts: dict[str, int] = {}
+        self.made: list[tuple[str, int, Command | None]] = []
         self.edits: list[EditMade] = []
 
     def cut(self, item_id: str, end_ms: int) -> None:
@@ -80,6 +82,11 @@ class HistoryIsAsHeard(Invariant):
 
     def finish(self) -> None:
         service = self.world.service
+        for item_id, end_ms, command in self.world.asked.made:
+            if (
+                command is None or command.outcome is not Outcome.REFUSED
+            ):  # also if it had no answer
+                self._heard_ms[item_id] = min(end_ms, self._heard_ms.get(item_id, end_ms))
         for (number, item_id), words in self._told.items():
             if service is not None and number == service.number:
                 self._compare(item_id, words)

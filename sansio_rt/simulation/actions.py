@@ -130,6 +130,7 @@ def _cut(world: World, item_id: str, end_ms: int) -> None:
     def cut() -> Command | None:
         world.asked.cut(item_id, end_ms)
         command = world.client.truncate(item_id, audio_end_ms=end_ms)
+        world.asked.made.append((item_id, end_ms, command))
         if command is not None and command.kind is CommandKind.DELETE_ITEM:
             world.deleted.add(item_id)  # nothing of it was heard
         return command

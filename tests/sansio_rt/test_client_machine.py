@@ -803,7 +803,9 @@ class Machine(RuleBasedStateMachine):
 
     def wait_for_nothing(self) -> None:
         """The connection lives and nothing comes over it: everything that waits comes to an end."""
-        self.leaving = True  # audio that a server takes without a word ends a session that has no other
+        self.leaving = (
+            True  # audio that a server takes without a word ends a session that has no other
+        )
         for _ in range(1000):
             self.collect()
             if not self.client.commands and not self.client.generations:
