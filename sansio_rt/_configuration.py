@@ -135,8 +135,7 @@ class Configuration:
         command, is_newer = self._answered(event)
         if self._unanswered:
             self._read_unanswered(event)
-            # No answer to an older one comes any more.
-            if is_newer or self._tray.commands.late(CommandKind.UPDATE, self._tray.now) is None:
+            if is_newer:  # no answer to an older one comes any more
                 self._unanswered.clear()
             self._want_what_is_asked()
         if command is not None:  # answers come in the order of asking
