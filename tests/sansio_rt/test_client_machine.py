@@ -130,7 +130,12 @@ class Machine(RuleBasedStateMachine):
             ids=SequentialIds("c"),
             limits=Limits(max_text_recoveries=recoveries, max_open_responses=8),
             # Here bytes may be on the way for long.
-            timing=Timing(keepalive_interval_s=None, response_silence_s=silence_s),
+            timing=Timing(
+                keepalive_interval_s=None,
+                response_silence_s=silence_s,
+                # What lies in the pipes is not heard, and a session with one connection ends by it.
+                liveness_after_s=30.0 if resumes else None,
+            ),
             retry=RetryPolicy(max_connects=10_000, give_up_after_s=1e9) if resumes else None,
         )
         self.pace = pace
