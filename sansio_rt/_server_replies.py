@@ -259,6 +259,7 @@ class Replies:
         for index, item in enumerate(items):
             path = f"response.input[{index}]"
             if isinstance(item, events.ItemReference):
+                check_known(item, path)
                 record = self._conversation.get(item.id)
                 if record is None:
                     raise Refusal(
@@ -285,7 +286,7 @@ class Replies:
             conversation=None if beside else self._conversation,
             audio=modalities != ["text"],
             format=audio_format(output, "audio.output.format"),
-            voice=voice,
+            voice=voice if isinstance(voice, str) else voice.id,
             max_tokens=tokens if isinstance(tokens, int) else None,
             metadata=_either(given.metadata, UNSET, None),
             delta_ms=self._limits.delta_ms,
@@ -301,7 +302,6 @@ class Replies:
         response.heard = heard + Tally.of_all(record.tally() for record in waiting.context)
         response.cached = response.heard.cached(self._last_heard)
         settings = response.settings
-        voice = settings.voice
         return ReplyWanted(
             response_id=response.id,
             history=self._conversation.turns(waiting.context),
@@ -309,7 +309,7 @@ class Replies:
             tools=() if waiting.tool_choice == "none" else waiting.tools,
             tool_choice=waiting.tool_choice,
             audio=settings.audio,
-            voice=voice if isinstance(voice, str) else voice.id,
+            voice=settings.voice,
             speed=waiting.speed,
         )
 

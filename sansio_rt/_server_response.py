@@ -65,7 +65,7 @@ class ResponseSettings(Struct, frozen=True):
         conversation: Where its items go, or None for an out-of-band response.
         audio: Whether its messages are spoken.
         format: The format of its audio.
-        voice: Its voice, as on the wire.
+        voice: Its voice by name, or by id where it is one of the client's own.
         max_tokens: The most output tokens, or None for any number.
         metadata: What the client wants to have back, or None.
         delta_ms: Length of one audio delta.
@@ -75,7 +75,7 @@ class ResponseSettings(Struct, frozen=True):
     conversation: ServerConversation | None
     audio: bool
     format: AudioFormat
-    voice: str | events.VoiceId
+    voice: str
     max_tokens: int | None
     metadata: dict[str, Any] | None
     delta_ms: int

@@ -103,8 +103,17 @@ def test_the_score_leaves_out_what_cannot_be_noticed() -> None:
         "_x", tuple(mutants.Mutant("m", "f", "", "", end) for end in ended), 1
     )
     row, score = report._row(results, unread=1)
-    assert row == "| `_x` | 16 | 11 | 8 | 2 | 1 | 88.9 % |"
+    assert row == "| `_x` | 16 | 11 | 6 | 8 | 2 | 1 | 88.9 % |"
     assert score == pytest.approx(88.9, abs=0.1)
+
+
+def test_a_seed_draws_its_own_sample_and_always_the_same() -> None:
+    worth = [mutants.Mutant(str(number), "f", "", "") for number in range(50)]
+    sample = run.drawn(worth, 10, 6)
+    assert len({each.name for each in sample}) == 10
+    assert run.drawn(worth, 10, 6) == sample
+    assert run.drawn(worth, 10, 7) != sample
+    assert run.drawn(worth, 50, 6) == worth
 
 
 def test_the_modules_exist() -> None:

@@ -16,6 +16,8 @@ ROOT = Path(__file__).parents[2]
 WORK = ROOT / "build" / "mutation"
 REASONS = Path(__file__).with_name("equivalents.toml")
 
+SEED = 6
+"""What draws the sample of a module where nobody asks for another one."""
 KILLED, SURVIVED, SKIPPED = "killed", "survived", "skipped"
 
 
@@ -40,11 +42,19 @@ class Mutant:
 
 @dataclass(frozen=True)
 class Results:
-    """What became of a module's mutants."""
+    """What became of a module's mutants.
+
+    Attributes:
+        module: The module.
+        mutants: All of its mutants.
+        seconds: How long running them took.
+        seed: What drew the sample, where not all were run.
+    """
 
     module: str
     mutants: tuple[Mutant, ...]
     seconds: float
+    seed: int = SEED
 
     @property
     def path(self) -> Path:
@@ -67,7 +77,8 @@ def read_results(module: str) -> Results | None:
         stored = json.loads(results_path(module).read_text())
     except FileNotFoundError:
         return None
-    return Results(module, tuple(Mutant(**each) for each in stored["mutants"]), stored["seconds"])
+    tried = tuple(Mutant(**each) for each in stored["mutants"])
+    return Results(module, tried, stored["seconds"], stored.get("seed", SEED))
 
 
 def mutants_of(code: str, spans: dict[str, tuple[int, int]], prefix: str) -> Iterator[Mutant]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .mutants import KILLED, ROOT, SURVIVED, Reason, Results, read_reasons, read_results
+from .mutants import KILLED, ROOT, SKIPPED, SURVIVED, Reason, Results, read_reasons, read_results
 from .run import MODULES
 
 PAGE = ROOT / "docs" / "mutation.md"
@@ -33,8 +33,8 @@ def write_page() -> int:
         for mutant in unread:
             print(f"{mutant.name}\n  in  {mutant.function}\n  was {mutant.was}\n  now {mutant.now}")
     head = (
-        "| module | mutants | run | killed | equivalent | survivors | score |\n"
-        "|---|---|---|---|---|---|---|"
+        "| module | mutants | run | seed | killed | equivalent | survivors | score |\n"
+        "|---|---|---|---|---|---|---|---|"
     )
     page = _replace(PAGE.read_text("utf-8"), TABLE, "\n".join([head, *rows]))
     PAGE.write_text(_replace(page, EQUIVALENTS, _list(known)), "utf-8")
@@ -49,7 +49,10 @@ def _row(results: Results, unread: int) -> tuple[str, float]:
     score = 100 * killed / counted if counted else 100.0
     cells = [
         f"`{results.module}`",
-        *(str(number) for number in (len(results.mutants), run, killed, survived - unread, unread)),
+        str(len(results.mutants)),
+        str(run),
+        str(results.seed) if results.ended(SKIPPED) else "",
+        *(str(number) for number in (killed, survived - unread, unread)),
         f"{score:.1f} %",
     ]
     return f"| {' | '.join(cells)} |", score

@@ -51,9 +51,8 @@ _TOO_LONG = (
     "test_responses.py::test_of_too_many_calls_that_nobody_answers_the_oldest_is_forgotten",
 )
 _COPIED = ("sansio_rt", "trio_rt", "tests", "docs", "examples", "pyproject.toml", "README.md")
-_SEED = 6
 _OPTIONS = [
-    f"--hypothesis-seed={_SEED}",
+    "--hypothesis-seed=6",
     *(
         "-p",
         "no:unraisableexception",
@@ -62,12 +61,13 @@ _OPTIONS = [
 _NOT_CHECKED, _NOT_IN_SAMPLE = None, 34  # what mutmut writes for these
 
 
-def run(modules: Sequence[str], *, sample: int, again: bool) -> None:
+def run(modules: Sequence[str], *, sample: int, seed: int, again: bool) -> None:
     """Makes mutants of the modules, runs them, and keeps what became of them.
 
     Args:
         modules: The modules' names.
-        sample: How many mutants of a module to run; more are sampled, always the same.
+        sample: How many mutants of a module to run; more are sampled.
+        seed: What draws the sample: of one seed it is always the same.
         again: Run only those that survived the last time, on the tests as they are now.
     """
     tree = WORK / "tree"
@@ -76,7 +76,7 @@ def run(modules: Sequence[str], *, sample: int, again: bool) -> None:
     _copy(tree)
     with (tree / "pyproject.toml").open("a") as settings:
         settings.write(_settings(modules))
-    chosen = {module: _choose(tree, module, sample, again=again) for module in modules}
+    chosen = {module: _choose(tree, module, sample, seed, again=again) for module in modules}
     began = time.monotonic()
     _run_mutmut(tree)
     seconds = time.monotonic() - began
@@ -117,7 +117,7 @@ track_dependencies = false
 """
 
 
-def _choose(tree: Path, module: str, sample: int, *, again: bool) -> Results:
+def _choose(tree: Path, module: str, sample: int, seed: int, *, again: bool) -> Results:
     """Tells mutmut which mutants to run: they are the ones that have survived so far."""
     mutants, hashes = _make(tree, module)
     before = read_results(module) if again else None
@@ -130,9 +130,7 @@ def _choose(tree: Path, module: str, sample: int, *, again: bool) -> Results:
         ]
     else:
         worth = [mutant for mutant in mutants if _worth_running(mutant) == SURVIVED]
-        if len(worth) > sample:
-            worth = random.Random(_SEED).sample(worth, sample)
-        names = {mutant.name for mutant in worth}
+        names = {mutant.name for mutant in drawn(worth, sample, seed)}
         planned = [
             replace(mutant, end=SURVIVED if mutant.name in names else SKIPPED) for mutant in mutants
         ]
@@ -153,7 +151,14 @@ def _choose(tree: Path, module: str, sample: int, *, again: bool) -> Results:
             }
         )
     )
-    return Results(module, tuple(planned), before.seconds if before else 0.0)
+    if before is not None:
+        return replace(before, mutants=tuple(planned))
+    return Results(module, tuple(planned), 0.0, seed)
+
+
+def drawn(worth: Sequence[Mutant], sample: int, seed: int) -> Sequence[Mutant]:
+    """Of these mutants at most as many as `sample`; of one seed always the same."""
+    return worth if len(worth) <= sample else random.Random(seed).sample(worth, sample)
 
 
 def _worth_running(mutant: Mutant) -> str:
@@ -205,4 +210,4 @@ def _finish(tree: Path, planned: Results, seconds: float) -> Results:
         return SURVIVED if codes[mutant.name] in (0, 5, 33, None) else KILLED
 
     ended = tuple(replace(mutant, end=end(mutant)) for mutant in planned.mutants)
-    return Results(planned.module, ended, planned.seconds + seconds)
+    return replace(planned, mutants=ended, seconds=planned.seconds + seconds)

@@ -198,6 +198,17 @@ def test_what_a_mind_reads_of_a_message(item: events.Item, heard: str, turn: str
     assert found == HistoryTurn(*turn.split(": ", 1))  # type: ignore[arg-type]
 
 
+def test_an_item_is_read_once_and_anew_where_it_or_its_words_change() -> None:
+    record = Record("i", message("user", events.InputText(text="a")))
+    first = record.turn()
+    assert record.turn() is first
+    record.item = message("user", events.InputText(text="b"))
+    assert record.turn() == HistoryTurn("user", "b")
+    record.heard = "c"
+    assert record.turn() == HistoryTurn("user", "b c")
+    assert record.turn() is record.turn()
+
+
 @pytest.mark.parametrize(
     ("item", "sound_ms", "tally"),
     [
@@ -326,6 +337,38 @@ def test_only_messages_with_audio_can_be_truncated(server: Any) -> None:
             "conversation.item.truncate", item_id=item_id, content_index=0, audio_end_ms=5
         )
         assert error["message"] == "Only model output audio messages can be truncated"
+
+
+def test_a_response_may_choose_a_tool_that_only_it_has(server: Any) -> None:
+    driver = server()
+    given = {
+        "tools": [{"type": "function", "name": "look"}],
+        "tool_choice": {"type": "function", "name": "look"},
+    }
+    driver.send("response.create", response=given)
+    wanted = driver.wanted(ReplyWanted)
+    assert (wanted.tool_choice, [tool.name for tool in wanted.tools]) == ("look", ["look"])
+
+
+def test_a_voice_of_ones_own_is_told_by_its_id(server: Any) -> None:
+    driver = server()
+    given = {"audio": {"output": {"voice": {"id": "mine"}}}}
+    [created] = driver.send("response.create", response=given)
+    assert created["response"]["audio"]["output"]["voice"] == "mine"
+    assert driver.wanted(ReplyWanted).voice == "mine"
+
+
+def test_what_is_not_known_of_a_reference_to_an_item_is_named(server: Any) -> None:
+    driver = server()
+    driver.say_text("hello", id="hello")
+    own = [{"type": "item_reference", "id": "hello", "odd": 1}]
+    error = driver.refused("response.create", response={"input": own})
+    assert (error["code"], error["param"]) == ("unknown_parameter", "response.input[0].odd")
+
+
+def test_an_unknown_item_of_a_response_is_told_with_the_kinds_that_are_known(server: Any) -> None:
+    error = server().refused("response.create", response={"input": [{"type": "poem"}]})
+    assert "Supported values are: 'message'," in error["message"]
 
 
 def test_a_response_names_its_conversation(server: Any) -> None:

@@ -365,6 +365,28 @@ def test_a_user_who_speaks_is_not_idle(server: Any) -> None:
     assert driver.advance(60.0) == []
 
 
+def test_a_user_who_speaks_into_a_reply_is_not_idle_when_it_ends(server: Any) -> None:
+    driver = server()
+    driver.update(audio=vad(idle_timeout_ms=6000, create_response=False, interrupt_response=False))
+    driver.send("response.create")
+    driver.append(500)
+    driver.reply("How are you?", audio_ms=2000)
+    assert driver.advance(60.0) == []
+
+
+def test_a_user_is_idle_to_the_millisecond_and_answered_at_a_pace(server: Any) -> None:
+    driver = server(pace=20.0)
+    driver.update(audio=vad(idle_timeout_ms=30_000))
+    driver.send("response.create")
+    driver.reply(audio_ms=0)
+    assert driver.session.next_deadline() == 30.0
+    driver.append(500, loud=False)
+    driver.advance(30.0)
+    driver.begin_reply(driver.wanted(ReplyWanted), audio_ms=2000)
+    driver.take()
+    assert driver.session.next_deadline() == pytest.approx(30.005)
+
+
 def test_a_user_who_has_spoken_is_not_idle(server: Any) -> None:
     driver = server()
     driver.update(audio=vad(idle_timeout_ms=6000, silence_duration_ms=300, create_response=False))

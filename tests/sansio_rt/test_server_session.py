@@ -166,6 +166,8 @@ def test_the_voice_is_fixed_after_the_first_audio(server: Any) -> None:
     refused = driver.refused("response.create", response={"audio": {"output": {"voice": "cedar"}}})
     assert refused["code"] == "cannot_update_voice"
     assert refused["param"] == "response.audio.output.voice"
+    same = {"audio": {"output": {"voice": "marin"}}}
+    assert driver.send("response.create", response=same)[0]["type"] == "response.created"
     assert driver.update(audio={"output": {"voice": "marin"}})[0]["type"] == "session.updated"
 
 
