@@ -28,7 +28,10 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("modules", nargs="*", metavar="MODULE", help="of sansio_rt, as _retry")
     parser.add_argument("--sample", type=int, default=400, help="mutants of a module at most")
     parser.add_argument(
-        "--seed", type=int, default=SEED, help=f"draws the sample of a module that has more ({SEED})"
+        "--seed",
+        type=int,
+        default=SEED,
+        help=f"draws the sample of a module that has more ({SEED})",
     )
     parser.add_argument("--again", action="store_true", help="only those that survived")
     parser.add_argument("--table", action="store_true", help="only write docs/mutation.md")

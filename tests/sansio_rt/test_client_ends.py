@@ -105,6 +105,16 @@ def test_an_error_and_then_do_not_come_back_is_the_end(code: int) -> None:  # R9
     assert not of(ConnectionLost, pair.events)
 
 
+def test_an_error_that_ends_a_session_is_its_error_whatever_the_close_says() -> None:  # R9
+    pair = Pair().connect()
+    wire = pair.server._wire
+    wire.send_text(EXPIRED)
+    wire.close(1008, "go away")
+    pair.client.receive_data(wire.data_to_send(), pair.now)
+    pair.run()
+    assert isinstance(only(SessionClosed, pair.events).error, CommandRefused)
+
+
 def test_an_error_and_then_an_ordinary_goodbye_is_the_error() -> None:  # R9
     pair = steady()
     wire = pair.server._wire
@@ -113,6 +123,12 @@ def test_an_error_and_then_an_ordinary_goodbye_is_the_error() -> None:  # R9
     pair.client.receive_data(wire.data_to_send(), pair.now)
     pair.run()
     assert isinstance(only(ConnectionLost, pair.events).error, CommandRefused)
+
+
+def test_a_link_is_there_before_any_connection() -> None:
+    pair = Pair()
+    assert repr(pair.client.link) == "<Link idle>"
+    assert pair.client.link.data_to_send() == b""
 
 
 # --- we end it --------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
+import msgspec
 import pytest
 from pair import MANUAL, Loud, Pair, of, only
 
@@ -19,6 +20,7 @@ from sansio_rt import (
     Link,
     LocalProtocolError,
     Outcome,
+    RawClientEvent,
     RetryPolicy,
     RotationDue,
     SequentialIds,
@@ -145,6 +147,13 @@ def test_a_quiet_connection_is_replaced_at_its_age_without_a_gap() -> None:  # N
     assert len(pair.client.conversation) == 4
     assert len(of(ConnectionReplaced, pair.pass_time(10.0))) == 1  # and so on
     agree(pair)
+
+
+def test_the_next_connection_is_kept_alive_from_when_it_takes_over() -> None:  # R7
+    timing = msgspec.structs.replace(TIMING, keepalive_interval_s=8.0)
+    pair = Rotating(client={"timing": timing}).connect()
+    assert only(ConnectionReplaced, pair.pass_time(10.0))
+    assert pair.client.next_deadline() == pair.now + 8.0
 
 
 def test_the_next_connection_is_a_connection_like_any() -> None:  # N4, S4, R4
@@ -500,6 +509,25 @@ def test_an_item_that_the_next_server_refuses_is_left_out() -> None:  # R3
     assert only(SessionResumed, new).left_out == ("x" * 40,)
     assert pair.client.conversation.ids() == ["kept"]
     agree(pair)
+
+
+def test_what_the_next_server_has_refused_is_not_said_again_when_it_serves() -> None:  # R3
+    pair = Rotating(limits=ServerLimits(item_id_characters=16)).connect()
+    pair.client.raw_events = True
+    pair.client.generate_reply()
+    pair.inject(  # the server that serves is not held to its own limit
+        b'{"type":"conversation.item.added","previous_item_id":null,"item":{"id":"'
+        + b"x" * 20
+        + b'","type":"message","role":"user","content":[{"type":"input_text","text":"Long."}]}}'
+    )
+    for _ in range(3):
+        pair.pass_time(4.0)
+    new = pair.speak()
+    assert only(SessionResumed, new).left_out == ("x" * 20,)
+    said = [raw.event for raw in of(RawClientEvent, new)]
+    assert "x" * 20 not in [
+        event.item.id for event in said if isinstance(event, events.ConversationItemCreate)
+    ]
 
 
 def test_before_the_session_expires_it_is_replaced() -> None:  # R5, R9

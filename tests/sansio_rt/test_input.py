@@ -18,6 +18,7 @@ from sansio_rt import (
     InputTranscriptCompleted,
     InputTranscriptDelta,
     InputTranscriptFailed,
+    Limits,
     Outcome,
     RawClientEvent,
     RetryPolicy,
@@ -90,6 +91,7 @@ def test_a_commit_flushes_first_and_counts_anew() -> None:  # A2
     found = pair.run()
     assert [len(data) for data in appended(pair)] == [4_800, 1_440]
     committed = only(InputAudioCommitted, found)
+    assert commit.event_id.startswith("event_")
     assert commit.result() == committed.item_id
     assert committed.last_word_at == pair.now
     assert pair.client.commit_audio() is None
@@ -105,6 +107,29 @@ def test_clear_drops_here_and_there() -> None:  # A3
     assert pair.client.commit_audio() is None
     tell(pair, "input_audio_buffer.cleared")  # that nobody asked for
     assert len(of(InputAudioCleared, pair.events)) == 2
+
+
+def test_the_last_place_among_the_commands_is_enough_for_a_clear() -> None:  # A3
+    pair = pushing(limits=Limits(max_pending_commands=1))
+    assert pair.client.clear_audio().outcome is None
+
+
+def test_audio_of_a_session_that_was_closed_does_not_count_in_the_next() -> None:  # A2
+    pair = pushing()
+    pair.client.push_audio(SECOND)
+    pair.client.commit_audio()
+    pair.client.data_to_send()
+    pair.pass_time(10.0)
+    assert pair.client.commit_audio() is not None
+    pair.client.data_to_send()
+    pair.pass_time(10.0)
+    pair.client._input._count_unanswered()
+    assert pair.client._input.pushed_ms == 1_000
+    pair.client.close()
+    pair.run()
+    pair.reconnect()
+    assert pair.client._input.pushed_ms == 0.0
+    assert pair.client.commit_audio() is None
 
 
 def test_an_answer_to_a_clear_that_timed_out_is_for_nobody() -> None:  # A3
@@ -195,6 +220,9 @@ def test_commits_that_nobody_answers_are_forgotten() -> None:
         pair.client.data_to_send()
     assert len(pair.client._input._commit_marks) <= 64
     assert len(pair.client._input._commits) <= 64
+    pair.pass_time(10.0)
+    pair.client._input._count_unanswered()
+    assert pair.client._input.pushed_ms == 64 * 100
 
 
 @pytest.mark.parametrize(
@@ -272,7 +300,9 @@ def test_a_whole_transcript_has_a_confidence_where_probabilities_are_told() -> N
     second = tell(pair, TRANSCRIPTION + "completed", **fields, logprobs=None)
     assert only(InputTranscriptCompleted, first).confidence == pytest.approx(0.5)
     assert only(InputTranscriptCompleted, second).confidence is None
-    assert only(InputTranscriptCompleted, first).metrics.item_id == "i1"
+    completed = only(InputTranscriptCompleted, first)
+    assert (completed.item_id, completed.content_index) == ("i1", 0)
+    assert completed.metrics.item_id == "i1"
 
 
 def test_a_failed_transcript_closes_the_partial_one() -> None:  # I2
@@ -315,6 +345,11 @@ def test_every_event_of_a_turn_says_whether_a_transcript_follows(expected: bool)
     assert [event.transcript_expected for event in told] == [expected] * 3
     assert {(event.item_id, event.received_at) for event in told} == {("i1", pair.now)}
     assert (told[0].audio_start_ms, told[1].audio_end_ms) == (100, 900)
+
+
+def test_a_turn_whose_place_is_not_told_has_none() -> None:  # I1
+    found = tell(pushing(), "input_audio_buffer.committed", item_id="i1")
+    assert only(InputAudioCommitted, found).previous_item_id is None
 
 
 def turn(pair: Pair) -> str:

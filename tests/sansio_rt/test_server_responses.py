@@ -443,6 +443,47 @@ def test_audio_that_comes_late_keeps_the_pace(server: Any) -> None:
     assert len(of_type(driver.advance(0.0301), "response.output_audio.delta")) == 3
 
 
+def test_audio_that_comes_bit_by_bit_keeps_the_pace(server: Any) -> None:
+    driver = server(pace=10.0)
+    driver.send("response.create")
+    wanted = driver.wanted(ReplyWanted)
+    driver.begin_reply(wanted, "Well", audio_ms=100)
+    driver.advance(5.0)
+    for _ in range(2):
+        driver.session.push_audio(wanted.response_id, b"\1\0" * 2_400, driver.now)
+    assert len(of_type(driver.take(), "response.output_audio.delta")) == 1
+    assert len(of_type(driver.advance(0.0101), "response.output_audio.delta")) == 1
+
+
+@pytest.mark.parametrize("then", ["message", "call"])
+def test_what_follows_an_open_message_ends_it_with_all_of_its_sound(server: Any, then: str) -> None:
+    driver = server(pace=10.0)
+    driver.send("response.create")
+    wanted = driver.wanted(ReplyWanted)
+    driver.begin_reply(wanted, "Well", audio_ms=150)
+    driver.advance(5.0)
+    if then == "message":
+        driver.session.begin_message(wanted.response_id, driver.now)
+    else:
+        driver.session.call_function(wanted.response_id, "roll", "{}", driver.now)
+    driver.advance(1.0)
+    deltas = of_type(driver.log, "response.output_audio.delta")
+    assert sum(len(base64.b64decode(delta["delta"])) for delta in deltas) == 150 * 48
+    done = of_type(driver.log, "response.output_item.done")[0]
+    assert (done["item"]["type"], done["item"]["status"]) == ("message", "completed")
+
+
+def test_the_arguments_of_all_calls_count(server: Any) -> None:
+    driver = server()
+    driver.send("response.create")
+    wanted = driver.wanted(ReplyWanted)
+    for _ in range(2):
+        driver.session.call_function(wanted.response_id, "roll", "{}  ", driver.now)
+    driver.session.finish(wanted.response_id, driver.now)
+    usage = one(driver.take(), "response.done")["response"]["usage"]
+    assert usage["output_tokens"] == 4
+
+
 def test_nothing_follows_a_response_that_was_cut_off(server: Any) -> None:
     driver = server(pace=10.0)
     driver.send("response.create", response={"max_output_tokens": 10})
