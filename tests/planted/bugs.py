@@ -140,7 +140,7 @@ BUGS = (
         file="trio_rt/_toolbox.py",
         old="        if state.call_id in self._seen:\n",
         new="        if state.call_id in self._calls:\n",
-        tests=["trio_rt/test_toolbox.py"],
+        tests=["trio_rt/test_toolbox_interruption.py"],
         tools=ADAPTER,
     ),
     # --- history ----------------------------------------------------------------------------
