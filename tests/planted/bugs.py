@@ -73,7 +73,7 @@ BUGS = (
         file="trio_rt/_playback.py",
         old="            heard_ms = int(part.heard_ms)\n",
         new="            heard_ms = -int(-part.heard_ms // 1)\n",
-        tests=["trio_rt/test_playback.py"],
+        tests=["trio_rt/test_playback_account.py"],
         tools=ADAPTER,
     ),
     Bug(
