@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from sansio_rt import (
+    CallReady,
     ClientProtocol,
     ConnectionState,
     Endpoint,
+    RawClientEvent,
     SequentialIds,
     ServerProtocol,
     SessionConfig,
@@ -18,6 +20,11 @@ from sansio_rt._server_work import ReplyWanted
 ENDPOINT = Endpoint.url("ws://127.0.0.1:1/v1", api_key="secret-key", model="gpt-realtime")
 MANUAL = SessionConfig(turn_detection=None, instructions="Be brief.")
 SECOND = b"\x01\x00" * 24_000
+
+
+def look(at: str = "it") -> str:
+    """Looks."""
+    return at
 
 
 class Loud:
@@ -113,6 +120,25 @@ class Pair:
         session.end_message(response_id, self.now)
         session.finish(response_id, self.now)
         return self.run()
+
+    def calling(self, count: int) -> tuple[str, list[str]]:
+        """A response with so many calls of `look` that still goes on: its id and theirs."""
+        self.client.generate_reply()
+        self.run()
+        response_id = self.wanted_reply().response_id
+        for _ in range(count):
+            self.server.session.call_function(response_id, "look", "{}", self.now)
+        return response_id, [event.call.call_id for event in of(CallReady, self.run())]
+
+    def lose(self) -> Pair:
+        """Lets what the client sends from here on get lost."""
+        self.server.receive_data = lambda data, now: None  # type: ignore[method-assign]
+        return self
+
+    def sent(self, kind: type) -> list[Any]:
+        """The client's events of a kind, where `client.raw_events` is set."""
+        raw = of(RawClientEvent, self.events)
+        return [each.event for each in raw if isinstance(each.event, kind)]
 
     def inject(self, *messages: bytes) -> list[Any]:
         """Lets the server send anything."""

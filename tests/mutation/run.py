@@ -46,9 +46,9 @@ _LEFT_OUT = (
     *("test_tools_schemas", "test_tools_arguments", "test_tools_docstrings"),
 )
 _TOO_LONG = (
-    "test_known_defects.py::test_a_thousand_minutes_of_speech_leave_memory_flat",
+    "test_memory.py::test_a_thousand_minutes_of_speech_leave_memory_flat",
     "test_metrics.py::test_any_event_is_shown_on_one_short_line",
-    "test_responses.py::test_of_too_many_calls_that_nobody_answers_the_oldest_is_forgotten",
+    "test_responses_asked.py::test_of_too_many_calls_that_nobody_answers_the_oldest_is_forgotten",
 )
 _COPIED = ("sansio_rt", "trio_rt", "tests", "docs", "examples", "pyproject.toml", "README.md")
 _OPTIONS = [

@@ -105,7 +105,7 @@ BUGS = (
         file="sansio_rt/_requests.py",
         old="            return reply.command.abandoned\n",
         new="            return False\n",
-        tests=["sansio_rt/test_responses.py"],
+        tests=["sansio_rt/test_responses_asked.py"],
         tools=GIVEN_UP,
     ),
     Bug(

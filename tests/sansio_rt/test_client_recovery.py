@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 from msgspec import structs
 from pair import MANUAL, Pair, of, only
+from server_says import created, done, message
 
 from sansio_rt import (
     AudioDelta,
@@ -134,19 +134,6 @@ def test_an_end_without_content_is_taken_as_it_is() -> None:
     assert command.result().status is GenerationStatus.COMPLETED
 
 
-def message(kind: str, **fields: Any) -> bytes:
-    return json.dumps({"type": kind, "event_id": "e", **fields}).encode()
-
-
-def created(response_id: str, **fields: Any) -> bytes:
-    response = {"id": response_id, "conversation_id": "c", "status": "in_progress", **fields}
-    return message("response.created", response=response)
-
-
-def ended(response_id: str, status: str = "completed") -> bytes:
-    return message("response.done", response={"id": response_id, "status": status})
-
-
 def piece(kind: str, response_id: str, delta: str = "x") -> bytes:
     place = {"response_id": response_id, "item_id": "i" + response_id, "output_index": 0}
     return message(f"response.{kind}.delta", **place, content_index=0, delta=delta)
@@ -156,7 +143,7 @@ def by_hand(**limits: Any) -> Pair:
     """A pair whose server answers nothing by itself."""
     settings = {"max_text_recoveries": 2, **limits}
     pair = Pair(client={"limits": Limits(**settings)}).connect()
-    pair.server.receive_data = lambda data, now: None  # type: ignore[method-assign]
+    pair.lose()
     pair.client.raw_events = True
     return pair
 
@@ -177,7 +164,7 @@ def test_a_response_on_trial_keeps_only_its_own_conversation_waiting() -> None: 
     pair.inject(created("r1"))
     second = pair.client.generate_reply()
     assert asked(pair) == []
-    pair.inject(ended("r1"))
+    pair.inject(done("r1"))
     assert asked(pair) == [second.event_id]
 
 
@@ -231,7 +218,7 @@ def test_one_recovery_is_one_for_a_response_of_the_server_too() -> None:  # G9
     pair = by_hand(max_text_recoveries=1)
     pair.inject(created("r1"), piece("output_text", "r1"))
     assert not of(GenerationStarted, pair.events)
-    pair.inject(ended("r1", "cancelled"))
+    pair.inject(done("r1", "cancelled"))
     (again,) = asked(pair)
     pair.inject(created("r2", metadata={"client_event_id": again}), piece("output_text", "r2"))
     assert only(GenerationStarted, pair.events).generation.id == "r2"
@@ -255,10 +242,10 @@ def test_an_interruption_leaves_nothing_asked_for() -> None:  # G7, G9
 
 def test_another_response_that_began_meanwhile_is_waited_for() -> None:  # G9, G12
     pair = by_hand()
-    pair.inject(created("r1"), piece("output_text", "r1"), created("r2"), ended("r1", "cancelled"))
+    pair.inject(created("r1"), piece("output_text", "r1"), created("r2"), done("r1", "cancelled"))
     (again,) = [each for each in pair.client.commands if each.kind is CommandKind.REPLY]
     assert asked(pair) == []
-    pair.inject(ended("r2"))
+    pair.inject(done("r2"))
     assert asked(pair) == [again.event_id]
     assert pair.client._requests.arbiter.asked[again.event_id].wait_if_busy is True
 
@@ -267,7 +254,7 @@ def test_a_silence_goes_however_much_is_outstanding() -> None:  # G9
     pair = by_hand(max_pending_commands=1)
     command = pair.client.generate_reply()
     mine = {"metadata": {"client_event_id": command.event_id}}
-    pair.inject(created("r1", **mine), piece("output_text", "r1"), ended("r1", "cancelled"))
+    pair.inject(created("r1", **mine), piece("output_text", "r1"), done("r1", "cancelled"))
     (silence,) = [each for each in pair.client.commands if each.kind is CommandKind.CREATE_ITEM]
     item = {"id": silence.key, "type": "message", "role": "user", "content": []}
     pair.inject(
@@ -276,7 +263,7 @@ def test_a_silence_goes_however_much_is_outstanding() -> None:  # G9
         piece("output_audio_transcript", "r2"),
     )
     pair.client.update(instructions="This takes the only room.")
-    pair.inject(ended("r2"))
+    pair.inject(done("r2"))
     kinds = [each.kind for each in pair.client.commands]
     assert kinds == [CommandKind.UPDATE, CommandKind.DELETE_ITEM]
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from pair import Pair, of, only
+from server_says import ARGUMENTS, PART, WHERE, created, done, message
 
 from sansio_rt import (
     AudioDelta,
@@ -20,23 +21,7 @@ from sansio_rt import (
     TextDelta,
 )
 
-WHERE = {"response_id": "r1", "item_id": "i1", "output_index": 0}
-PART = {**WHERE, "content_index": 0}
-ARGUMENTS = "response.function_call_arguments."
 TRANSCRIPT = "response.output_audio_transcript."
-
-
-def message(kind: str, **fields: Any) -> bytes:
-    return json.dumps({"type": kind, "event_id": "e", **fields}).encode()
-
-
-def created(response_id: str = "r1", **fields: Any) -> bytes:
-    response = {"id": response_id, "conversation_id": "c", "status": "in_progress", **fields}
-    return message("response.created", response=response)
-
-
-def done(**fields: Any) -> bytes:
-    return message("response.done", response={"id": "r1", "status": "completed", **fields})
 
 
 def said(*content: dict[str, Any], item_id: str = "i1", **fields: Any) -> dict[str, Any]:

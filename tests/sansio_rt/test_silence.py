@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import msgspec
 import pytest
 from pair import Pair, of, only
+from server_says import message
 
 from sansio_rt import (
     Command,
@@ -63,10 +63,6 @@ def cancels(pair: Pair) -> list[Command]:
 def nothing_is_watched(pair: Pair) -> bool:
     pair.pass_time(31)  # the watch looks once more
     return pair.client.next_deadline() is None
-
-
-def message(kind: str, **fields: Any) -> bytes:
-    return json.dumps({"type": kind, "event_id": "e", **fields}).encode()
 
 
 def test_a_silent_response_is_cancelled_and_what_waits_behind_it_is_asked_for() -> None:  # G5, G12
