@@ -47,7 +47,7 @@ _LEFT_OUT = (
 )
 _TOO_LONG = (
     "test_memory.py::test_a_thousand_minutes_of_speech_leave_memory_flat",
-    "test_metrics.py::test_any_event_is_shown_on_one_short_line",
+    "test_shorten.py::test_any_event_is_shown_on_one_short_line",
     "test_responses_asked.py::test_of_too_many_calls_that_nobody_answers_the_oldest_is_forgotten",
 )
 _COPIED = ("sansio_rt", "trio_rt", "tests", "docs", "examples", "pyproject.toml", "README.md")

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 from openai.types.realtime import RealtimeServerEvent
+from pair import Loud, Pair
 from pydantic import BaseModel, TypeAdapter
+from speaking import SPEAKING
 
 from sansio_rt._server_session import ServerSession
 from sansio_rt._server_work import ReplyWanted, ServerWork, TranscriptionWanted
@@ -168,3 +170,9 @@ class Driver:
 def server() -> type[Driver]:
     """Makes a session with its driver: `server(pace=20.0)`."""
     return Driver
+
+
+@pytest.fixture
+def spoken() -> Pair:
+    """A client, and a server that hears turns."""
+    return Pair(SPEAKING, detector=Loud()).connect()
