@@ -191,13 +191,12 @@ class ServerConversation:
             record: The item; its id is new.
             index: Where; None is the end.
         """
-        self._order.insert(len(self._order) if index is None else index, record.id)
+        place = len(self._order) if index is None else index
+        previous = self._order[place - 1] if place else None
+        # Told before it is there: what cannot be represented is not to be.
+        self._outbox.emit(events.ConversationItemAdded(previous_item_id=previous, item=record.item))
+        self._order.insert(place, record.id)
         self._records[record.id] = record
-        self._outbox.emit(
-            events.ConversationItemAdded(
-                previous_item_id=self.previous_id(record.id), item=record.item
-            )
-        )
 
     def done(self, record: Record) -> None:
         """Tell that an item will not change any more; nothing if it was deleted meanwhile.

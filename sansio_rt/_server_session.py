@@ -312,11 +312,13 @@ class ServerSession:
         self._handlers[type(event)](event, now)
 
     def _on_session_update(self, event: events.SessionUpdate, _now: float) -> None:
-        self._session = updated_session(
+        session = updated_session(
             self._session, event.session, voices=self._voices, spoken=self._replies.spoken
         )
+        # Told before it is in force: what cannot be represented is not to be.
+        self._outbox.emit(events.SessionUpdated(session=session))
+        self._session = session
         self._configure_listener()
-        self._outbox.emit(events.SessionUpdated(session=self._session))
 
     def _configure_listener(self) -> None:
         self._turns = turn_settings(self._session)

@@ -162,6 +162,11 @@ def test_an_item_cannot_follow_one_that_goes(talked: Pair) -> None:
     refused(talked, lambda c: c.send_message("x", previous_item_id="written"), words)
 
 
+def test_an_item_cannot_follow_one_that_is_not_there(talked: Pair) -> None:
+    words = "'nobody': the item is not there; give one of .*'root'"
+    refused(talked, lambda c: c.send_message("x", previous_item_id="nobody"), words)
+
+
 def test_an_item_may_follow_the_beginning_the_end_and_what_is_on_its_way(talked: Pair) -> None:
     first = talked.client.send_message("1", item_id="first", previous_item_id="root")
     second = talked.client.send_message("2", item_id="second", previous_item_id="first")

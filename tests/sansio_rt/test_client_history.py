@@ -64,6 +64,13 @@ def test_edits_are_the_fewest_that_do_it() -> None:  # C3, C4
     assert sent.count(events.ConversationItemCreate) == 2
 
 
+def test_a_new_item_gets_an_id_that_says_so() -> None:  # C3
+    pair = filled("a")
+    pair.client.update_conversation([*pair.client.conversation.items(), user("b")])
+    pair.run()
+    assert pair.client.conversation.ids()[1].startswith("item_")
+
+
 def test_a_changed_item_is_created_again_under_its_id() -> None:  # C3
     pair = filled("a", "b", "c")
     a, b, c = pair.client.conversation.items()

@@ -509,6 +509,14 @@ def test_rejecting_gives_the_client_its_status_and_body() -> None:
     assert error.retry_after_s == 3.0
 
 
+def test_a_rejection_has_no_body_where_none_is_given() -> None:
+    server = asked()
+    server.reject(404)
+    head, _, body = server.data_to_send().partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 404 ")
+    assert body == b""
+
+
 @pytest.mark.parametrize(
     "call",
     [

@@ -150,6 +150,18 @@ def test_truncating_past_the_end_is_never_asked_for() -> None:  # G8, G14, rule 
     assert not of(ServerErrorReported, pair.events)
 
 
+def test_a_millisecond_that_was_heard_is_the_least_that_stays() -> None:  # G8, rule 7
+    pair = Pair().connect()
+    pair.client.generate_reply()
+    pair.run()
+    pair.speak()
+    (entry,) = pair.client.conversation
+    assert pair.client.truncate(entry.id, audio_end_ms=1) is not None
+    pair.run()
+    assert pair.client.conversation.ids() == [entry.id]
+    assert entry.heard_ms == 1
+
+
 def test_a_cut_of_a_running_answer_is_at_most_what_came() -> None:  # G14
     pair = Pair(pace=1.0).connect()
     pair.client.generate_reply()

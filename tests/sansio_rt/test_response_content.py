@@ -72,6 +72,7 @@ def test_a_piece_says_where_it_belongs_and_what_it_is() -> None:
     assert [(piece.content_index, piece.frame.start_sample) for piece in pieces] == [(1, 0), (1, 3)]
     assert all(piece.message is started.message for piece in pieces + of(TextDelta, found))
     assert started.message.received_samples == 4
+    assert started.message.output_index == 0
 
 
 @pytest.mark.parametrize(
@@ -111,6 +112,7 @@ def test_a_text_that_no_delta_told_comes_with_the_event_that_told_it() -> None:
         ("more", 1, False, "response.output_item.done"),
         ("last", 0, True, "response.done"),
     ]
+    assert [delta.message.id for delta in of(TextDelta, found)] == ["i1", "i2", "i1", "i3"]
 
 
 def test_the_end_of_a_message_is_that_of_the_message_and_comes_once() -> None:

@@ -97,3 +97,29 @@ def test_deep_nesting(server: Any, place: str, depth: int) -> None:
     # Not checked against the published types: pydantic does not read it where we still do.
     assert len(driver.session.messages_to_send()) == 1
     assert driver.update(tools=[])[0]["type"] == "session.updated"
+
+
+def deep_list() -> list[Any]:
+    """What can be read and not be written."""
+    deep: list[Any] = []
+    for _ in range(400):
+        deep = [deep]
+    return deep
+
+
+def test_an_update_that_cannot_be_told_changes_nothing(server: Any) -> None:
+    driver = server()
+    tool = {"type": "function", "name": "f", "parameters": deep_list()}
+    error = driver.refused("session.update", session={"type": "realtime", "tools": [tool]})
+    assert error["code"] == "invalid_value"
+    assert driver.session.session.tools == []
+    assert driver.update(instructions="Be kind.")[0]["type"] == "session.updated"
+
+
+def test_an_item_that_cannot_be_told_is_not_there(server: Any) -> None:
+    driver = server()
+    tools = [{"name": "f", "input_schema": {"deep": deep_list()}}]
+    item = {"type": "mcp_list_tools", "server_label": "files", "tools": tools, "id": "i"}
+    assert driver.refused("conversation.item.create", item=item)["code"] == "invalid_value"
+    assert driver.session.items == []
+    assert driver.say_text("Hello.", id="i") == "i"
