@@ -57,7 +57,7 @@ def test_a_close_while_the_connection_closes_ends_the_reconnecting_too() -> None
     pair.inject(message("error", error={"type": "x", "code": "session_expired", "message": "old"}))
     pair = Pair(client={"retry": RetryPolicy()}).connect()
     pair.client.receive_data(b"", pair.now)
-    pair.server.receive_data = lambda data, now: None  # type: ignore[method-assign]
+    pair.lose()
     pair.inject(message("error", error={"type": "x", "code": "session_expired", "message": "old"}))
     assert pair.client.state is ConnectionState.CLOSING
     pair.client.close()

@@ -44,7 +44,7 @@ def test_a_reply_given_up_on_trial_never_speaks() -> None:
 
 def test_a_reply_given_up_while_it_is_cancelled_is_not_asked_again() -> None:
     pair = recovering()
-    pair.server.receive_data = lambda data, now: None  # type: ignore[method-assign]
+    pair.lose()
     command = pair.client.generate_reply()
     pair.inject(created(metadata={"client_event_id": command.event_id}), WRITTEN)
     assert [entry.kind for entry in pair.client.commands] == [
@@ -60,7 +60,7 @@ def test_a_reply_given_up_while_it_is_cancelled_is_not_asked_again() -> None:
 
 def test_a_reply_that_ended_while_its_answer_was_cancelled_is_not_asked_again() -> None:
     pair = recovering()
-    pair.server.receive_data = lambda data, now: None  # type: ignore[method-assign]
+    pair.lose()
     command = pair.client.generate_reply()
     pair.inject(created(metadata={"client_event_id": command.event_id}), WRITTEN)
     error = {"type": "x", "message": "no", "event_id": command.event_id}
@@ -84,7 +84,7 @@ def test_a_silence_goes_also_where_the_next_try_is_interrupted() -> None:
 
 def test_a_silence_that_was_refused_is_forgotten() -> None:
     pair = recovering()
-    pair.server.receive_data = lambda data, now: None  # type: ignore[method-assign]
+    pair.lose()
     pair.inject(created(conversation_id="c"), WRITTEN, done(status="cancelled"))
     (create,) = [c for c in pair.client.commands if c.kind is CommandKind.CREATE_ITEM]
     pair.inject(message("error", error={"type": "x", "message": "no", "event_id": create.event_id}))
