@@ -11,6 +11,7 @@ from sansio_rt import (
     Endpoint,
     RawClientEvent,
     SequentialIds,
+    ServerErrorReported,
     ServerProtocol,
     SessionConfig,
 )
@@ -156,3 +157,18 @@ def only(kind: type, found: list[Any]) -> Any:
     matching = of(kind, found)
     assert len(matching) == 1, (kind, found)
     return matching[0]
+
+
+def answered(pair: Pair) -> str:
+    """An answer of two seconds; gives its item's id."""
+    pair.client.generate_reply()
+    pair.run()
+    pair.speak("one two three four", seconds=2)
+    return pair.client.conversation.ids()[-1]
+
+
+def agree(pair: Pair) -> None:
+    """Both have one conversation, nothing waits, and nothing was refused."""
+    assert pair.client.conversation.ids() == [item.id for item in pair.server.session.items]
+    assert not pair.client.commands
+    assert not of(ServerErrorReported, pair.events)

@@ -6,7 +6,7 @@ import base64
 from typing import Any
 
 import pytest
-from pair import MANUAL, SECOND, Pair, of, only
+from pair import MANUAL, SECOND, Pair, answered, of, only
 
 from sansio_rt import (
     CommandRefused,
@@ -415,14 +415,6 @@ def test_commands_of_the_audio_go_out_under_their_ids() -> None:  # A2, A3
 
 
 # --- cuts -------------------------------------------------------------------------------------
-
-
-def answered(pair: Pair) -> str:
-    """An answer of two seconds; gives its item's id."""
-    pair.client.generate_reply()
-    pair.run()
-    pair.speak("one two three four", seconds=2)
-    return pair.client.conversation.ids()[-1]
 
 
 def test_a_cut_at_the_very_end_is_none() -> None:  # G8

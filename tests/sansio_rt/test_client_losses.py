@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from pair import MANUAL, SECOND, Loud, Pair, of, only
+from pair import MANUAL, SECOND, Loud, Pair, agree, answered, of, only
 
 from sansio_rt import (
     CallReady,
@@ -78,12 +78,6 @@ def told(pair: Pair) -> list[tuple[str, str]]:
         elif isinstance(item, events.FunctionCallOutput):
             found.append(("output", item.output))
     return found
-
-
-def agree(pair: Pair) -> None:
-    assert pair.client.conversation.ids() == [item.id for item in pair.server.session.items]
-    assert not pair.client.commands
-    assert not of(ServerErrorReported, pair.events)
 
 
 def spoken(pair: Pair) -> list[bytes]:
@@ -433,20 +427,19 @@ def test_an_output_that_was_answered_late_is_said_once() -> None:  # T9
 # --- what was heard of an answer ------------------------------------------------------------------
 
 
-def answered(pair: Pair) -> str:
-    """An answer of two seconds; gives its item's id."""
-    pair.client.generate_reply()
-    pair.run()
-    pair.speak("one two three four", seconds=2)
-    return pair.client.conversation.ids()[-1]
+def told_in_words() -> tuple[Pair, str]:
+    """An answer whose audio the server has no more, since another was told its words; and its id."""
+    pair = steady()
+    item_id = answered(pair)
+    pair.cut()
+    pair.reconnect()
+    return pair, item_id
 
 
 def test_an_answer_can_be_cut_that_another_server_was_told_in_words() -> None:  # G8, G14
-    pair = steady()
-    item_id = answered(pair)
-    for _ in range(2):
-        pair.cut()
-        pair.reconnect()
+    pair, item_id = told_in_words()
+    pair.cut()
+    pair.reconnect()
     assert pair.client.truncate(item_id, audio_end_ms=2_000) is None
     command = pair.client.truncate(item_id, audio_end_ms=1_000)
     pair.run()
@@ -474,10 +467,7 @@ def test_an_answer_that_was_cut_before_can_be_cut_again(first_ms: int, words: st
 
 
 def test_an_answer_that_was_told_in_words_can_be_cut_during_the_next_outage() -> None:  # G14
-    pair = steady()
-    item_id = answered(pair)
-    pair.cut()
-    pair.reconnect()
+    pair, item_id = told_in_words()
     pair.cut()
     assert pair.client.truncate(item_id, audio_end_ms=1_000) is None
     pair.reconnect()
@@ -486,10 +476,7 @@ def test_an_answer_that_was_told_in_words_can_be_cut_during_the_next_outage() ->
 
 
 def test_hearing_nothing_of_an_answer_that_was_told_in_words_deletes_it() -> None:  # G8
-    pair = steady()
-    item_id = answered(pair)
-    pair.cut()
-    pair.reconnect()
+    pair, item_id = told_in_words()
     pair.client.truncate(item_id, audio_end_ms=100)  # not a whole word
     pair.run()
     assert told(pair) == []

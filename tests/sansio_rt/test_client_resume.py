@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 
 import pytest
-from pair import MANUAL, SECOND, Loud, Pair, of, only
+from pair import MANUAL, SECOND, Loud, Pair, agree, of, only
 
 from sansio_rt import (
     CallReady,
@@ -22,7 +22,6 @@ from sansio_rt import (
     LocalProtocolError,
     Outcome,
     RetryPolicy,
-    ServerErrorReported,
     ServerProtocol,
     SessionClosed,
     SessionConfig,
@@ -51,12 +50,6 @@ def server_items(pair: Pair) -> list[tuple[str, str]]:
         elif isinstance(item, events.FunctionCallOutput):
             found.append(("output", item.output))
     return found
-
-
-def agree(pair: Pair) -> None:
-    assert pair.client.conversation.ids() == [item.id for item in pair.server.session.items]
-    assert not pair.client.commands
-    assert not of(ServerErrorReported, pair.events)
 
 
 def test_configuration_then_history_as_heard_then_what_was_never_answered() -> None:  # R3, G14

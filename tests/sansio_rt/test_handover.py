@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from pair import MANUAL, Loud, Pair, of, only
+from pair import MANUAL, Loud, Pair, agree, of, only
 
 from sansio_rt import (
     CallReady,
@@ -24,7 +24,6 @@ from sansio_rt import (
     RetryPolicy,
     RotationDue,
     SequentialIds,
-    ServerErrorReported,
     ServerProtocol,
     SessionConfig,
     SessionResumed,
@@ -115,12 +114,6 @@ def server_texts(pair: Pair) -> list[str]:
         for item in pair.server.session.items
         if isinstance(item, events.Message)
     ]
-
-
-def agree(pair: Rotating) -> None:
-    assert pair.client.conversation.ids() == [item.id for item in pair.server.session.items]
-    assert not pair.client.commands
-    assert not of(ServerErrorReported, pair.events)
 
 
 def spoken_turn(pair: Rotating) -> None:
