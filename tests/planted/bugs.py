@@ -250,7 +250,7 @@ BUGS = (
         file="sansio_rt/_input.py",
         old="self._kept.take_until(quiet_until_ms - _UNTOLD_MS)",
         new="self._kept.take_until(quiet_until_ms)",
-        tests=["sansio_rt/test_input.py", "sansio_rt/test_handover.py"],
+        tests=["sansio_rt/test_input.py", "sansio_rt/test_handover_audio.py"],
     ),
     Bug(
         name="failures_reset_on_connect",
@@ -282,7 +282,7 @@ BUGS = (
         file="sansio_rt/_client_life.py",
         old="        if frames:\n            self._liveness.appended_at = self._tray.now\n",
         new="",
-        tests=["sansio_rt/test_keepalive.py", "sansio_rt/test_handover.py"],
+        tests=["sansio_rt/test_keepalive.py", "sansio_rt/test_liveness.py"],
     ),
     Bug(
         name="keepalive_pings_for_ever",
