@@ -45,9 +45,11 @@ _LEFT_OUT = (
     *("test_audio", "test_client_machine", "test_dialects", "test_dialects_oracle"),
     *("test_tools_schemas", "test_tools_arguments", "test_tools_docstrings"),
 )
+# Single ones that take long, or measure how long something takes.
 _TOO_LONG = (
     "test_memory.py::test_a_thousand_minutes_of_speech_leave_memory_flat",
     "test_shorten.py::test_any_event_is_shown_on_one_short_line",
+    "test_wire_frames.py::test_many_small_frames_in_one_read_cost_linear_time",
     "test_responses_asked.py::test_of_too_many_calls_that_nobody_answers_the_oldest_is_forgotten",
 )
 _COPIED = ("sansio_rt", "trio_rt", "tests", "docs", "examples", "pyproject.toml", "README.md")
