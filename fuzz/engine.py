@@ -15,6 +15,7 @@ from pathlib import Path
 import atheris
 
 from fuzz import targets
+from fuzz.counting import counted, show_counters
 from fuzz.findings import Run, run_timed, signature
 from fuzz.storage import name_of
 
@@ -58,7 +59,7 @@ class Noting:
 
 def load_counted(name: str, packages: list[str]) -> targets.Target:
     """Imports a target so that coverage counts where it is to count."""
-    with atheris.instrument_imports(include=packages, exclude=targets.not_counted(name)):
+    with counted(packages, targets.not_counted(name), compared=not targets.is_life(name)):
         return targets.load(name)
 
 
@@ -71,6 +72,7 @@ def main(arguments: list[str]) -> None:
     noting = Noting(target.run, Path(folder))
     # libFuzzer starts itself anew to merge, and takes the first argument for its program.
     atheris.Setup([os.environ.get(PROGRAM, sys.argv[0]), *rest], noting)
+    show_counters()
     print(f"{STARTED}{time.process_time()}", file=sys.stderr, flush=True)
     atheris.Fuzz()
 

@@ -43,13 +43,18 @@ def names() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
+def is_life(name: str) -> bool:
+    """Whether a target's inputs are steps: hardly a value in them is compared with another."""
+    return name in _LIVES
+
+
 def not_counted(name: str) -> list[str]:
     """Modules whose coverage does not count for a target.
 
     A life goes through everything, and to count costs as much time as to run. What has targets of its own
     is left to those, so that a life is kept for what the session does.
     """
-    if name not in _LIVES:
+    if not is_life(name):
         return []
     spec = importlib.util.find_spec("sansio_rt")  # which imports nothing
     folders = spec.submodule_search_locations if spec is not None else None

@@ -84,6 +84,7 @@ def fuzz_target(name: str) -> None:
     import atheris
 
     from fuzz import dictionary
+    from fuzz.counting import show_counters
     from fuzz.engine import load_counted
     from fuzz.storage import Storage
 
@@ -100,6 +101,7 @@ def fuzz_target(name: str) -> None:
     words = dictionary.write(storage.root / "work" / "events.dict")
     options = [f"-max_len={target.max_bytes}", f"-dict={words}", "-seed=1"]
     atheris.Setup([sys.argv[0], *options, str(storage.fill_work(name))], attempt)
+    show_counters()
     atheris.Fuzz()
 
 
