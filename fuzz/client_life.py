@@ -1,63 +1,40 @@
 """One life of a client: a fuzzed server, a fuzzed caller and a fuzzed clock by turns, from one byte string.
 
-Bytes 0 and 1 choose the session. Then each step is one byte that says who does what, and the bytes that it
-wants for its arguments. `fuzz.record` writes lives with the same table.
+Byte 0 chooses the session, and how far it has come. Then each step is one byte that says who does what, and
+the bytes that it wants for its arguments. `fuzz.record` writes lives with the same table.
 """
 
 from __future__ import annotations
 
 import copy
-import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import msgspec
-
+from fuzz.client_made import KEY, UPGRADE, to_be_accepted, unconnected
 from fuzz.client_watch import Watch, check_bounds, check_heard, check_over, digest
 from fuzz.drawing import ODD_VALUES, Draw
-from fuzz.framing import frame, sent_frames
-from fuzz.scripted_server import ScriptedServer
+from fuzz.framing import TEXT, frame, sent_frames
+from fuzz.scripted_server import ScriptedServer, frames_of
 from fuzz.shapes import Json, draw_event
-from fuzz.snapshots import Snapshot
 from sansio_rt import (
-    ClientProtocol,
     Command,
     ConnectionState,
-    Endpoint,
-    Limits,
+    Link,
     LocalProtocolError,
-    RetryPolicy,
     SchemaError,
-    SequentialIds,
     ServerVad,
-    SessionConfig,
-    Timing,
-    Transcription,
     events,
-    tool,
 )
 
-MOST_STEPS = 12
+Step = tuple[Any, ...]
+"""The name of a step and the bytes of its arguments."""
+Script = tuple[Step, ...]
+MOST_STEPS = 10
+"""Most lives begin in the middle; see `fuzz.client_beginnings`."""
 MAX_LIFE_BYTES = 384
 """The longest input of a life; most are far shorter."""
 START_S = 100.0
-KEY = "sk-fuzz-0123456789abcdef"
-"""Our credential, which some servers repeat in their complaints."""
-UPGRADE = (
-    b"HTTP/1.1 101 \r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Accept: ICX+Yqv66kxgM0FcWaLWlFLwTAI=\r\n\r\n"  # for a nonce of zeros
-)
-_LIMITS = Limits(
-    max_message_bytes=20_000,
-    max_pending_commands=12,
-    max_open_responses=4,
-    max_response_bytes=6_000,
-    max_items=24,
-    max_conversation_bytes=20_000,
-    max_kept_audio_s=0.5,
-    max_text_recoveries=1,
-)
-_RETRY = RetryPolicy(first_delay_s=0.1, jitter=0.0, max_connects=3, give_up_after_s=5.0)
+_SILENCE = bytes(24_000)
 _WORDS = ("one", "two words", "", "and three more")
 _SECONDS = (0.0, 0.01, 0.3, 1.1, 5.0, 11.0, 25.0, 70.0)
 _CODES = (
@@ -83,78 +60,48 @@ _CHANGES: tuple[Json, ...] = (
     {"no_such_setting": 1},
     {},
 )
-_encode = msgspec.json.Encoder().encode
-
-
-def look(at: str = "it") -> str:
-    """Looks."""
-    return at
-
-
-def _made(session: int) -> ClientProtocol:
-    """A client that nobody has connected yet; the bits of `session` choose its settings."""
-    config = SessionConfig(
-        turn_detection=ServerVad(silence_duration_ms=200) if session & 1 else None,
-        transcription=Transcription(model="whisper-1") if session & 1 else None,
-        tools=[tool(look)],
-        instructions="Be there.",
-    )
-    client = ClientProtocol(
-        Endpoint.url("ws://127.0.0.1:1/v1", dialect="beta" if session & 4 else "ga", api_key=KEY),
-        config,
-        ids=SequentialIds("c"),
-        random_bytes=bytes,
-        limits=_LIMITS,
-        timing=Timing(keepalive_interval_s=10.0 if session & 8 else None, keepalive_timeout_s=5.0),
-        retry=_RETRY if session & 2 else None,
-    )
-    client.raw_events = True
-    return client
-
-
-def _ready(session: int) -> ClientProtocol:
-    """The same, connected and configured."""
-    client = _made(session)
-    client.connect(START_S)
-    client.receive_data(UPGRADE, START_S)
-    answer: Json = {"type": "session.updated", "session": to_be_accepted(client)}
-    client.receive_data(frame(_encode(answer)), START_S)
-    assert client.state is ConnectionState.READY
-    client.data_to_send()
-    while client.next_event() is not None:
-        pass
-    return client
-
-
-def to_be_accepted(client: ClientProtocol) -> Any:
-    """The session object that accepts what a client wants, as plain JSON."""
-    return msgspec.json.decode(
-        events.encode(events.SessionUpdate(session=client.wanted.to_wire()))
-    )["session"]
-
-
-@functools.cache
-def _snapshot(session: int, *, ready: bool) -> Snapshot[ClientProtocol]:
-    return Snapshot(lambda: _ready(session) if ready else _made(session))
 
 
 class ClientLife:
-    """A client with everything around it."""
+    """A client with everything around it, not yet connected.
 
-    def __init__(self, draw: Draw) -> None:
-        session = draw.byte()
-        self.draw = draw
+    Args:
+        session: Its bits choose the settings.
+    """
+
+    def __init__(self, session: int) -> None:
+        self.draw = Draw(b"")
         self.now = START_S
-        ready = session < 224
-        self.client = _snapshot(session & 15, ready=ready).restore()
+        self.client = unconnected(session)
         self.server = ScriptedServer()
         self.watch = Watch()
         self.commands: list[Command] = []
         self.base: list[events.Item] = []
         self.closely = False
-        if not ready:
-            self.client.connect(self.now)
-            self.client.data_to_send()
+        self.link = self.client.link
+        self.next_link: Link | None = None
+        self.next_server = ScriptedServer()
+
+    def connect(self) -> None:
+        """The handshake goes out."""
+        self.client.connect(self.now)
+        self.client.data_to_send()
+
+    def get_ready(self) -> None:
+        """The same, and the server accepts everything."""
+        self.connect()
+        self.receive(UPGRADE)
+        self.tell([{"type": "session.updated", "session": to_be_accepted(self.client)}])
+        assert self.client.state is ConnectionState.READY
+        self.collect()
+        self.server.asked.clear()
+
+    def follow(self, steps: Sequence[Step]) -> None:
+        """Lives by a script."""
+        for name, *arguments in steps:
+            self.draw = Draw(bytes(arguments))
+            getattr(self, name)()
+            self.collect()
 
     def live(self) -> None:
         """The whole life."""
@@ -183,11 +130,30 @@ class ClientLife:
         assert len(output) == pending
         if output and client.state is not ConnectionState.CONNECTING:
             sent_frames(output, masked=True)
+        if client.link is not self.link:
+            self._follow_link()
+        if self.next_link is not None:
+            self._collect_next(self.next_link)
         for sent in watch.sent:
-            self.server.asked.append(sent)
-            if isinstance(sent, events.ConversationItemCreate):
-                self.server.note(getattr(sent.item, "id", None))
+            self.server.note_asked(sent)
         watch.sent.clear()
+
+    def _follow_link(self) -> None:
+        """Another connection serves: what the old one has left is sent."""
+        if self.link is not None:
+            sent_frames(self.link.data_to_send(), masked=True)
+        self.link = self.client.link
+        if self.link is self.next_link:
+            self.server, self.next_link = self.next_server, None
+
+    def _collect_next(self, link: Link) -> None:
+        """Takes what the next connection wants to send."""
+        output = link.data_to_send()
+        if output.startswith(b"GET "):
+            return
+        for sent in sent_frames(output, masked=True):
+            if sent.opcode == TEXT:
+                self.next_server.note_asked(events.decode_client(sent.payload))
 
     def attempt(self, call: Callable[[], Any]) -> None:
         """A call of the application; where it is refused, it has changed nothing."""
@@ -206,7 +172,7 @@ class ClientLife:
         """The server sends messages, in one read or one by one."""
         if self.client.state in (ConnectionState.IDLE, ConnectionState.CLOSED):
             return
-        self.receive(b"".join(frame(_encode(message)) for message in messages))
+        self.receive(frames_of(messages))
 
     def receive(self, data: bytes) -> None:
         """The client gets bytes."""
@@ -295,6 +261,8 @@ class ClientLife:
 
     def server_upgrades(self) -> None:
         """The answer to the handshake."""
+        if self.client.state is not ConnectionState.CONNECTING:
+            return
         answers = (UPGRADE, b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n", UPGRADE[:20])
         how = self.draw.byte()
         if how >= 192:
@@ -383,7 +351,7 @@ class ClientLife:
     def caller_speaks(self) -> None:
         """Audio, of odd lengths too."""
         how = self.draw.byte()
-        audio = bytes(((960, 4_800, 9_600, 1)[how & 3]) * (1 + (how >> 6)))
+        audio = _SILENCE[: (960, 4_800, 6_000, 1)[how & 3] * (1 + (how >> 6))]
         rate = (None, 8_000, 16_000, 24_000)[how >> 2 & 3]
         self.attempt(lambda: self.client.push_audio(audio, rate=rate))
 
@@ -454,12 +422,46 @@ class ClientLife:
         self.now = max(self.now, self.watch.reconnect_at)
         self.watch.reconnect_at = None
         self.server = ScriptedServer()
-        self.client.connect(self.now)
-        self.client.data_to_send()
+        self.connect()
         if self.draw.byte() < 200:
             self.receive(UPGRADE)
             self.collect()
             self.server_answers()
+
+    def caller_restarts(self) -> None:
+        """Another connection is wanted."""
+        patience_s = (None, 0.0, 3.0, -1.0)[self.draw.byte() & 3]
+        self.attempt(lambda: self.client.restart("it was asked for", patience_s=patience_s))
+
+    def next_begins(self) -> None:
+        """Where a next connection is wanted, it is made."""
+        link = self.client.begin_rotation(self.now)
+        if link is not None:
+            self.next_link, self.next_server = link, ScriptedServer()
+            link.data_to_send()
+            if self.draw.byte() < 200:
+                link.receive_data(UPGRADE, self.now)
+
+    def next_answers(self) -> None:
+        """The next connection's server answers everything, refuses some of it, or says it twice."""
+        if self.next_link is None:
+            return
+        server, how = self.next_server, self.draw.byte()
+        messages: list[Json] = []
+        for number in range(len(server.asked)):
+            event = server.asked.popleft()
+            if how >> 4 == number + 1:
+                messages += server.refusal(event, "invalid_value", "invalid_request_error", "no")
+            else:
+                messages += server.answer(event, self.draw) * (1 + (how & 15 == 15))
+        self.next_link.receive_data(frames_of(messages), self.now)
+
+    def next_fails(self) -> None:
+        """The next connection goes, or cannot be made."""
+        if self.next_link is not None and self.draw.flag():
+            self.next_link.receive_eof(self.now)
+        else:
+            self.client.rotation_failed(self.now)
 
     # --- the end ----------------------------------------------------------------------------
 
@@ -493,4 +495,5 @@ STEPS: tuple[Callable[[ClientLife], None], ...] = (
     *(_L.caller_commits, _L.caller_updates, _L.caller_abandons, _L.caller_sends_event),
     *(_L.caller_makes_item, _L.caller_closes),
     *(_L.time_passes, _L.deadline_comes, _L.connects_again),
+    *(_L.caller_restarts, _L.next_begins, _L.next_answers, _L.next_answers, _L.next_fails),
 )

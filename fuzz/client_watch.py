@@ -13,6 +13,8 @@ from sansio_rt import (
     CommandKind,
     ConnectionLost,
     ConnectionState,
+    GeneratedMessage,
+    Generation,
     GenerationEnded,
     GenerationStarted,
     InputTranscriptCompleted,
@@ -44,12 +46,13 @@ class Watch:
         self.reconnect_at: float | None = None
         self.closed = False
         self.secret: str | None = None
-        self._started: dict[int, Any] = {}  # by identity; held, so that none is used anew
-        self._ended: set[int] = set()
-        self._messages: dict[int, Any] = {}
-        self._messages_ended: set[int] = set()
-        self._samples: dict[int, int] = {}
-        self._commands_ended: dict[int, Command] = {}
+        # All of these are equal to nothing but themselves.
+        self._started: set[Generation] = set()
+        self._ended: set[Generation] = set()
+        self._messages: set[GeneratedMessage] = set()
+        self._messages_ended: set[GeneratedMessage] = set()
+        self._samples: dict[GeneratedMessage, int] = {}
+        self._commands_ended: set[Command] = set()
 
     def take(self, event: Any) -> None:
         """Takes an event in and checks it against those before."""
@@ -71,50 +74,50 @@ class Watch:
 
     def has_ended(self, command: Command) -> bool:
         """Whether a command's end was told."""
-        return id(command) in self._commands_ended
+        return command in self._commands_ended
 
     def _command(self, event: CommandEnded) -> None:
         command = event.command
         assert command.outcome is not None
-        assert id(command) not in self._commands_ended, "a command ended twice"
-        self._commands_ended[id(command)] = command
+        assert command not in self._commands_ended, "a command ended twice"
+        self._commands_ended.add(command)
 
     def _generation_started(self, event: GenerationStarted) -> None:
-        assert id(event.generation) not in self._started, "a generation began twice"
-        self._started[id(event.generation)] = event.generation
+        assert event.generation not in self._started, "a generation began twice"
+        self._started.add(event.generation)
 
     def _generation_ended(self, event: GenerationEnded) -> None:
-        key = id(event.generation)
+        key = event.generation
         assert key in self._started, "a generation ended that had not begun"
         assert key not in self._ended, "a generation ended twice"
         self._ended.add(key)
         assert event.generation.ended
-        for key, message in self._messages.items():
-            assert message.generation is not event.generation or key in self._messages_ended
+        for message in self._messages - self._messages_ended:
+            assert message.generation is not event.generation
 
     def _running(self, generation: Any) -> None:
-        assert id(generation) in self._started, "told of a generation that had not begun"
-        assert id(generation) not in self._ended, "told of a generation that had ended"
+        assert generation in self._started, "told of a generation that had not begun"
+        assert generation not in self._ended, "told of a generation that had ended"
 
     def _message_started(self, event: MessageStarted) -> None:
         self._running(event.message.generation)
-        assert id(event.message) not in self._messages, "a message began twice"
-        self._messages[id(event.message)] = event.message
+        assert event.message not in self._messages, "a message began twice"
+        self._messages.add(event.message)
 
     def _message_ended(self, event: MessageEnded) -> None:
-        key = id(event.message)
+        key = event.message
         assert key in self._messages, "a message ended that had not begun"
         assert key not in self._messages_ended, "a message ended twice"
         self._messages_ended.add(key)
 
     def _text(self, event: TextDelta) -> None:
         self._running(event.message.generation)
-        assert id(event.message) in self._messages
-        assert id(event.message) not in self._messages_ended, "text of a message that had ended"
+        assert event.message in self._messages
+        assert event.message not in self._messages_ended, "text of a message that had ended"
 
     def _audio(self, event: AudioDelta) -> None:
         self._running(event.message.generation)
-        key = id(event.message)
+        key = event.message
         assert key in self._messages
         assert event.frame.start_sample == self._samples.get(key, 0), "audio with a gap"
         self._samples[key] = event.frame.start_sample + event.frame.sample_count

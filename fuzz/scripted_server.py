@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
+import msgspec
+
 from fuzz.drawing import Draw
+from fuzz.framing import frame
 from fuzz.shapes import Json
 from sansio_rt import events
 from sansio_rt.events._plain import to_data
@@ -17,6 +20,14 @@ from sansio_rt.events._plain import to_data
 _MOST_IDS = 48
 _AUDIO = "AAAA" * 480  # 30 ms of silence at 24 kHz
 _WORDS = ("one", "two words", "", "and three more", "\u00e9\u4f60")
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+def frames_of(messages: list[Json]) -> bytes:
+    """Text messages as a server sends them."""
+    return b"".join(frame(_encode(message)) for message in messages)
 
 
 class ScriptedServer:
@@ -47,6 +58,12 @@ class ScriptedServer:
             if len(self.ids) >= _MOST_IDS:
                 del self.ids[2]
             self.ids.append(told)
+
+    def note_asked(self, event: events.ClientEvent) -> None:
+        """Keeps what a client sent, to be answered later."""
+        self.asked.append(event)
+        if isinstance(event, events.ConversationItemCreate):
+            self.note(getattr(event.item, "id", None))
 
     # --- answers ----------------------------------------------------------------------------
 

@@ -271,6 +271,7 @@ class ClientLife(ClientRooms, ABC):
         self._handed_over = True
         self._configuration.adopt(successor.effective)
         self._keepalive.start(now)
+        self._liveness.stop()  # until the new one is ready
         self._tray.session_events.append(ConnectionReplaced(reason=reason, error=error))
         self._replay.begin(
             self._input.untranscribed(), told=successor.told, refused=successor.left_out

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from fuzz.client_life import MAX_LIFE_BYTES, ClientLife
-from fuzz.drawing import Draw
+from fuzz.client_beginnings import begin
+from fuzz.client_life import MAX_LIFE_BYTES
 
 MAX_BYTES = MAX_LIFE_BYTES
 
 
 def fuzz(data: bytes) -> None:
     """See `ClientLife`."""
-    ClientLife(Draw(data)).live()
+    begin(data).live()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import json
 import sys
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fuzz import campaign, command_line, dictionary, record, shapes, targets
-from fuzz.client_life import UPGRADE, ClientLife, _snapshot
+from fuzz.client_beginnings import SCRIPTS, begin, snapshot
+from fuzz.client_life import UPGRADE
 from fuzz.codec_checks import check_nothing_is_lost
 from fuzz.drawing import Draw
 from fuzz.findings import failure_of, minimise, signature
 from fuzz.framing import first_frames, frame, sent_frames
+from fuzz.snapshots import Snapshot, is_shared
 from fuzz.storage import Storage, name_of, pack, unpack
 from fuzz.wire_life import pieces
 from sansio_rt import ServerProtocol, events
@@ -94,8 +98,71 @@ def test_a_field_that_the_codec_loses_is_noticed(read: Any, written: Any) -> Non
         check_nothing_is_lost(read, written)
 
 
-def test_lives_begin_with_copies_that_are_cheap() -> None:
-    assert all(_snapshot(session, ready=True).is_fast for session in range(16))
+@pytest.mark.parametrize("settings", range(0, 16, 5))
+def test_lives_begin_with_copies_that_share_nothing_that_changes(settings: int) -> None:
+    for how in range(len(SCRIPTS) + 1):
+        restore = snapshot(how << 4 | settings).restore
+        first, second = _changing(restore()), _changing(restore())
+        assert len(first) == len(second) > 40
+        assert not first.keys() & second.keys()
+
+
+def _changing(made: Any) -> dict[int, Any]:
+    """All objects that one holds and that are not shared, by identity."""
+    found: dict[int, Any] = {}
+    waiting = [made]
+    while waiting:
+        value = waiting.pop()
+        if id(value) not in found and not is_shared(value):
+            found[id(value)] = value
+            waiting += gc.get_referents(value)
+    return found
+
+
+def test_what_a_copy_does_another_does_in_the_same_way() -> None:
+    told = []
+    for _ in range(2):
+        life = begin(bytes([2 << 4, 3, 18, 0, 30, 5]))
+        while life.draw.left:
+            life.step()
+        told.append((life.client.conversation.ids(), life.client.state, life.now, life.server.ids))
+    assert told[0] == told[1]
+
+
+def test_snapshots_keep_what_hangs_together() -> None:
+    loop: list[Any] = [deque([1], maxlen=3), {"key": {2}}]
+    loop += [loop, loop[0].append, ValueError("no")]
+    copy = Snapshot(lambda: loop).restore()
+    assert copy[2] is copy
+    assert copy is not loop
+    copy[3](5)
+    assert (copy[0], loop[0], copy[0].maxlen) == (deque([1, 5]), deque([1]), 3)
+    assert copy[1] == loop[1]
+    assert copy[1] is not loop[1]
+    assert str(copy[4]) == "no"
+
+
+def test_lives_begin_at_many_points() -> None:
+    lives = [begin(bytes([how << 4 | 2])) for how in range(len(SCRIPTS) + 1)]
+    states = {life.client.state.value for life in lives}
+    assert states == {"connecting", "ready", "replaying", "closed"}
+    assert sum(life.client.reconnecting for life in lives) == 2
+    assert sum(life.next_link is not None for life in lives) == 2
+    assert sum(bool(life.watch.calls) for life in lives) == 1
+    assert sum(len(life.client.generations) for life in lives) >= 5
+
+
+def test_a_next_connection_takes_over_in_a_life() -> None:
+    life = begin(bytes([(len(SCRIPTS) - 1) << 4 | 2]))
+    before, server = life.client.link, life.next_server
+    life.follow((("server_goes_on", 0, 9, 1), ("server_goes_on", 0, 1, 0)))
+    life.follow([("next_answers", 0), ("time_passes", 3)] * 3)
+    assert life.client.link is not before
+    assert life.server is server
+    life.server_answers_all()
+    life.collect()
+    assert life.client.state.value == "ready"
+    life.end()
 
 
 def test_what_does_not_count_for_lives_is_there() -> None:
@@ -133,7 +200,7 @@ def test_seeds_are_recorded_and_are_those_that_are_kept(tmp_path: Path) -> None:
 
 
 def test_a_life_that_is_answered_well_ends_well() -> None:
-    life = ClientLife(Draw(b"\0"))
+    life = begin(b"\0")
     life.caller_says()
     life.caller_asks()
     life.collect()

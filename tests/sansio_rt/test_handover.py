@@ -287,6 +287,27 @@ def test_a_next_connection_waits_for_a_quiet_moment_without_a_spinning_clock() -
         pair.pass_time(0.25)
 
 
+def test_nothing_of_the_old_connection_is_watched_while_the_next_one_is_told_the_rest() -> None:
+    timing = Timing(
+        rotation_patience_s=3.0,
+        keepalive_interval_s=None,
+        rotate_after_s=None,
+        liveness_after_s=6.0,
+    )
+    pair = Rotating(client={"timing": timing}).connect()
+    pair.client.generate_reply()
+    pair.run()
+    pair.client.restart("to be safe")
+    pair.run()
+    pair.client.send_message("One more thing.")
+    pair.now += 7.0
+    pair.client.handle_timer(pair.now)  # and the next server does not answer yet
+    assert pair.client.state is ConnectionState.REPLAYING
+    deadline = pair.client.next_deadline()
+    assert deadline is not None
+    assert deadline > pair.now
+
+
 def test_no_rotation_without_a_retry_policy() -> None:
     pair = Pair(client={"timing": TIMING}).connect()
     assert not of(RotationDue, pair.pass_time(10_000.0))
