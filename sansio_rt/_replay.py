@@ -162,6 +162,8 @@ class Replay:
         self, entry: ConversationItem, spoken: Mapping[str, bytes], calls: set[str]
     ) -> events.Item | None:
         """The item as it can be said again, or None where it cannot."""
+        if entry.id == ROOT:  # which a server may say, and means the beginning where we say it
+            return None
         item = as_history(entry.item, None if entry.heard_ms is None else entry.heard_text)
         match item:
             case events.Message(role=role):

@@ -278,6 +278,13 @@ def test_a_server_may_call_an_item_root() -> None:  # R3, R10
     assert [event.previous_item_id for event in room.begin()] == ["root"]
 
 
+def test_an_item_called_root_is_left_out() -> None:  # R3, R10
+    room = Room(said("one"), said("root", "Who am I?"), said("two"))
+    assert [item.id for item in room.replay.items({})] == ["one", "two"]
+    assert [event.item.id for event in room.begin()] == ["one", "two"]
+    assert room.replay.left_out == ["root"]
+
+
 def test_an_output_on_its_way_needs_its_call_there_or_on_its_way() -> None:  # T9
     room = Room(call("call", "c1"))
     kept = room.ask(create(output("o1", "c1"), "e1"))
