@@ -102,6 +102,8 @@ class _Outward(NamedTuple):
 
 
 def _format_to_beta(value: Any, path: str, out: _Outward) -> Any:
+    if isinstance(value, str) and value not in _FORMATS:
+        raise out.refused(path, f" ({value!r})")  # nobody there knows it
     if not _is_object(value):
         return value
     name = _FORMAT_NAMES.get(str(value.get("type")))

@@ -280,6 +280,10 @@ SETTINGS_OF_THE_GA = [
         session_update(audio={"input": {"format": {"type": "audio/opus"}}}),
     ),
     (
+        "session.audio.output.format",
+        session_update(audio={"output": {"format": "audio/pcm"}}),
+    ),
+    (
         "session.audio.input.turn_detection.idle_timeout_ms",
         session_update(
             audio={"input": {"turn_detection": {"type": "server_vad", "idle_timeout_ms": 9}}}
