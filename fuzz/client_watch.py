@@ -119,6 +119,7 @@ class Watch:
         self._running(event.message.generation)
         key = event.message
         assert key in self._messages
+        assert key not in self._messages_ended, "audio of a message that had ended"
         assert event.frame.start_sample == self._samples.get(key, 0), "audio with a gap"
         self._samples[key] = event.frame.start_sample + event.frame.sample_count
 

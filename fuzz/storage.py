@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 HERE = Path(__file__).parent
-MAX_PACKED_BYTES = 16_000
+MAX_PACKED_BYTES = 32_000
 """The most that one target's archive may take; the shortest inputs go first."""
 
 
