@@ -13,6 +13,7 @@ from sansio_rt import (
     CommandKind,
     ConnectionLost,
     ConnectionState,
+    GeneratedCall,
     GeneratedMessage,
     Generation,
     GenerationEnded,
@@ -53,6 +54,7 @@ class Watch:
         self._messages_ended: set[GeneratedMessage] = set()
         self._samples: dict[GeneratedMessage, int] = {}
         self._commands_ended: set[Command] = set()
+        self._calls_ready: set[GeneratedCall] = set()
 
     def take(self, event: Any) -> None:
         """Takes an event in and checks it against those before."""
@@ -125,6 +127,8 @@ class Watch:
 
     def _call(self, event: CallReady) -> None:
         self._running(event.call.generation)
+        assert event.call not in self._calls_ready, "a call was ready twice"
+        self._calls_ready.add(event.call)
         self.calls.append(event.call.call_id)
 
     def _transcript(self, event: InputTranscriptCompleted) -> None:
