@@ -96,9 +96,6 @@ class ResponseContent:
             message = self._late_message(event)
             if message is None:
                 return
-        if message.done:
-            self._stray(event, "a delta of a message that has ended")
-            return
         message.generation.heard_at = self._tray.now
         start = message.received_samples
         audio = event.delta
@@ -122,9 +119,6 @@ class ResponseContent:
                 return
         if message.is_whole(event.content_index):
             self._stray(event, "a delta of a text that has ended")
-            return
-        if message.done:
-            self._stray(event, "a delta of a message that has ended")
             return
         message.generation.heard_at = self._tray.now
         message.generation.note_token(self._tray.now)

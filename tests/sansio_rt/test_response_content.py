@@ -248,21 +248,6 @@ def test_a_delta_behind_a_whole_text_says_so() -> None:
 
 
 @pytest.mark.parametrize(
-    "late",
-    [
-        message("response.output_text.delta", **WHERE, content_index=3, delta="y"),
-        message("response.output_audio.delta", **PART, delta="AAAA"),
-    ],
-)
-def test_nothing_is_told_of_a_message_that_has_ended(late: bytes) -> None:
-    found = told(added(said()), finished(said({"type": "output_text", "text": "x"})), late)
-    assert type(found[-1]) is StrayEvent
-    assert found[-1].reason == "a delta of a message that has ended"
-    assert not of(AudioDelta, found)
-    assert [delta.text for delta in of(TextDelta, found)] == ["x"]
-
-
-@pytest.mark.parametrize(
     ("first", "has_audio"),
     [
         (message("response.output_text.delta", **PART, delta="x"), False),
