@@ -100,7 +100,8 @@ class ClientCore(ClientLife):
         deadline = self._connection.deadline
         if deadline is not None and now >= deadline:
             self._time_out()
-        self._keep_alive(now)
+        if self._keepalive.deadline is not None and now >= self._keepalive.deadline:
+            self._keep_alive(now)
         self._plan_ahead(now)
         self._requests.arbiter.wake(now)
         for command in self._commands.expire(now):
@@ -125,11 +126,11 @@ class ClientCore(ClientLife):
 
     def _flush(self) -> None:
         """Hands the client events that were laid down to the connection."""
-        self._requests.hold = (
-            self.state is not ConnectionState.READY or not self._configuration.settled
-        )
+        requests, ready = self._requests, self._connection.state is ConnectionState.READY
+        requests.hold = not ready or not self._configuration.settled
         self._responses.clean_up()
-        self._requests.send_ready()
+        if requests.arbiter.waiting:
+            requests.send_ready()
         queue = self._tray.client_events
         while queue:
             self._send(queue.popleft())
@@ -175,12 +176,14 @@ class ClientCore(ClientLife):
 
     def _drain(self) -> None:
         connection, handlers = self._connection, self._handlers
+        liveness, now = self._liveness, self._tray.now
         while connection is self._connection and (event := connection.next()) is not None:
-            if type(event) not in _NOT_TOLD:
-                self._liveness.told_at = self._tray.now
+            kind = type(event)
+            if kind not in _NOT_TOLD:
+                liveness.told_at = now
             if self.raw_events and isinstance(event, (events.ServerEventBase, events.UnknownEvent)):
                 self._tray.session_events.append(RawServerEvent(event))
-            handler = handlers.get(type(event))
+            handler = handlers.get(kind)
             if handler is not None:
                 try:
                     handler(event)

@@ -36,6 +36,9 @@ __all__ = ["ClientLife"]
 class ClientLife(ClientRooms, ABC):
     """The connections of a client, one after the other, at times two."""
 
+    _connection_type: type[Connection] = Connection
+    """What connections are made of: a simulation may have them carry something else than bytes."""
+
     def __init__(self, settings: ClientSettings) -> None:
         super().__init__(settings)
         self._retries = Retries(self._retry or RetryPolicy(), self._chance)
@@ -214,7 +217,7 @@ class ClientLife(ClientRooms, ABC):
         """Hands the client events that were laid down to the connection."""
 
     def _open(self, now: float, api_key: str | Secret | None, unix_now: float | None) -> Connection:
-        connection = Connection(self.endpoint, self.limits, self._random_bytes)
+        connection = self._connection_type(self.endpoint, self.limits, self._random_bytes)
         connection.open(api_key)
         connection.begun_at, connection.unix_begun_at = now, unix_now
         return connection

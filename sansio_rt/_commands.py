@@ -36,6 +36,8 @@ class CommandKind(enum.Enum):
     INTERRUPT = "interrupt"
     """No event of its own: it is done when several others are."""
 
+    __hash__ = object.__hash__  # of each there is one; every event of the server looks one up
+
 
 class Outcome(enum.Enum):
     """The four ways in which a command ends."""

@@ -208,7 +208,9 @@ class SessionConfig(Struct, frozen=True, kw_only=True):
             prompt=self.prompt,
             parallel_tool_calls=self.parallel_tool_calls,
             # No field of the GA; its dialect refuses it by name, the beta's takes it from here.
-            extra={} if self.temperature is UNSET else {"temperature": self.temperature},
+            extra=events.NO_EXTRA
+            if self.temperature is UNSET
+            else {"temperature": self.temperature},
         )
 
 

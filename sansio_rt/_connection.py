@@ -102,15 +102,18 @@ class Connection:
 
     def open(self, api_key: str | Secret | None) -> None:
         """Begins a connection: the handshake is in `data_to_send` afterwards."""
-        self._wire = Wire.client(
+        self._wire = self._new_wire(api_key)
+        self._redaction = Redaction(self._endpoint.secrets(api_key))
+        self.move(ConnectionInput.CONNECT)
+
+    def _new_wire(self, api_key: str | Secret | None) -> Wire:
+        return Wire.client(
             self._endpoint.host_header,
             self._endpoint.target,
             self._endpoint.headers(api_key),
             random_bytes=self._random_bytes,
             max_message_bytes=self._limits.max_message_bytes,
         )
-        self._redaction = Redaction(self._endpoint.secrets(api_key))
-        self.move(ConnectionInput.CONNECT)
 
     def move(self, what: ConnectionInput) -> None:
         """Moves to the next state."""

@@ -8,7 +8,7 @@ keeps how much was received and how much was heard; history speaks of what was h
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
@@ -371,15 +371,17 @@ def size_of(item: events.Item) -> int:
 
 def without_audio(item: events.Item) -> events.Item:
     """The item without the audio bytes of its parts, which a mirror has no use for."""
-    if not isinstance(item, events.Message):
+    if not isinstance(item, events.Message) or not any(map(_has_audio, item.content)):
         return item
-    content: Sequence[events.Part] = [
-        msgspec.structs.replace(part, audio=UNSET)
-        if isinstance(part, (events.InputAudio, events.OutputAudio)) and part.audio is not UNSET
-        else part
+    content = [
+        msgspec.structs.replace(part, audio=UNSET) if _has_audio(part) else part
         for part in item.content
     ]
-    return msgspec.structs.replace(item, content=list(content))
+    return msgspec.structs.replace(item, content=content)
+
+
+def _has_audio(part: events.Part) -> bool:
+    return isinstance(part, (events.InputAudio, events.OutputAudio)) and part.audio is not UNSET
 
 
 def _newer(known: events.Item, told: events.Item) -> events.Item:
@@ -399,13 +401,14 @@ def _keep_transcripts(known: events.Message, told: events.Message) -> events.Mes
     """Transcripts that are known stay, where the new form of the item has none yet."""
     if not told.content and known.content:
         return msgspec.structs.replace(told, content=known.content)
-    content = list(told.content)
-    for index, (before, after) in enumerate(zip(known.content, content, strict=False)):
+    content = told.content
+    for index, (before, after) in enumerate(zip(known.content, told.content, strict=False)):
         if (
             isinstance(before, (events.InputAudio, events.OutputAudio))
             and isinstance(after, type(before))
             and not isinstance(after.transcript, str)
             and isinstance(before.transcript, str)
         ):
-            content[index] = msgspec.structs.replace(after, transcript=before.transcript)
-    return msgspec.structs.replace(told, content=content)
+            kept = msgspec.structs.replace(after, transcript=before.transcript)
+            content = [*content[:index], kept, *content[index + 1 :]]
+    return told if content is told.content else msgspec.structs.replace(told, content=content)

@@ -277,21 +277,20 @@ class History:
             self._tray.acknowledge(deletion, creation.key)
 
     def _on_done(self, event: events.ConversationItemDone) -> None:
-        self._on_added_quietly(event)
-        entry = self._conversation.get(item_id_of(event.item))
+        item_id, conversation = item_id_of(event.item), self._conversation
+        if item_id in conversation:
+            conversation.put(event.item)
+        else:  # an end without a beginning is a beginning, too
+            self._on_added(
+                events.ConversationItemAdded(
+                    item=event.item,
+                    previous_item_id=event.previous_item_id,
+                    event_id=event.event_id,
+                )
+            )
+        entry = conversation.get(item_id)
         if entry is not None:
             self._tray.session_events.append(ItemDone(entry=entry))
-
-    def _on_added_quietly(self, event: events.ConversationItemDone) -> None:
-        """An end without a beginning is a beginning, too."""
-        if item_id_of(event.item) in self._conversation:
-            self._conversation.put(event.item)
-            return
-        self._on_added(
-            events.ConversationItemAdded(
-                item=event.item, previous_item_id=event.previous_item_id, event_id=event.event_id
-            )
-        )
 
     def _on_deleted(self, event: events.ConversationItemDeleted) -> None:
         if self._conversation.remove(event.item_id) is None:

@@ -10,7 +10,7 @@ import enum
 from collections import deque
 from typing import Any
 
-from msgspec import Struct, UnsetType
+from msgspec import UNSET, Struct
 
 from . import events
 
@@ -333,8 +333,4 @@ def _count_tokens(usage: events.Maybe[events.Usage]) -> dict[str, Any]:
 
 def _known(told: dict[str, object]) -> dict[str, Any]:
     """What the service gave; null and what it left out stay unknown."""
-    return {
-        name: value
-        for name, value in told.items()
-        if value is not None and not isinstance(value, UnsetType)
-    }
+    return {name: value for name, value in told.items() if value is not None and value is not UNSET}

@@ -88,6 +88,7 @@ class Trials:
 
     Attributes:
         open: Those on trial, by response id.
+        silences: What recoveries have put into the conversation.
         convicted: Those that are cancelled and not done yet, by response id.
         wants_audio: Whether the session's responses are to be spoken.
         input_format: Of the caller's audio.
@@ -107,7 +108,7 @@ class Trials:
         self._history = history
         self._requests = requests
         self._text_recoveries = text_recoveries
-        self._silences = Silences(tray, conversation, history)
+        self.silences = Silences(tray, conversation, history)
         self.open: dict[str, Trial] = {}
         self.convicted: dict[str, Trial] = {}
         self.wants_audio = True
@@ -179,21 +180,20 @@ class Trials:
         elif not self._requests.ask_again(reply):
             return
         reply.attempts += 1
-        self._silences.put_in(reply.command, self.input_format)
-
-    def clean_up(self) -> None:
-        """Takes out what recoveries that are over have left in the conversation."""
-        self._silences.clean_up()
+        self.silences.put_in(reply.command, self.input_format)
 
     def clear(self) -> None:
         """Forgets everything: the connection is gone."""
         self.open.clear()
         self.convicted.clear()
-        self._silences.clear()
+        self.silences.clear()
 
 
 class Silences:
     """The silences that were put in, and for which reply: they go when that is over, however it ends.
+
+    Attributes:
+        items: The reply's command and the silence's own, by item id.
 
     Args:
         tray: Knows the outstanding commands and chooses ids.
@@ -205,7 +205,7 @@ class Silences:
         self._tray = tray
         self._conversation = conversation
         self._history = history
-        self._items: dict[str, tuple[Command, Command]] = {}
+        self.items: dict[str, tuple[Command, Command]] = {}
 
     def put_in(self, command: Command, audio_format: AudioFormat) -> None:
         """Asks for a silence at the end of the conversation.
@@ -216,20 +216,20 @@ class Silences:
         """
         item_id = self._tray.ids("item")
         created = self._history.create(silent_item(item_id, audio_format), beyond_limit=True)
-        self._items[item_id] = command, created
+        self.items[item_id] = command, created
 
     def clean_up(self) -> None:
         """Asks to take out those that are not needed any more."""
-        for item_id, (command, created) in list(self._items.items()):
+        for item_id, (command, created) in list(self.items.items()):
             if created.outcome is Outcome.REFUSED:
-                del self._items[item_id]
+                del self.items[item_id]
             elif _is_over(command) and item_id in self._conversation:  # it may come late
-                del self._items[item_id]
+                del self.items[item_id]
                 self._history.delete(item_id, beyond_limit=True)
 
     def clear(self) -> None:
         """Forgets them: the connection is gone, and they with it."""
-        self._items.clear()
+        self.items.clear()
 
 
 def _is_over(command: Command) -> bool:

@@ -40,6 +40,7 @@ class Requests:
         arbiter: Knows which responses are active and which were asked for.
         calls: The whole function calls that have no output yet, by call id.
         hold: No response is asked for while it is set: the configuration is not accepted yet.
+        interrupts: Those that are not over, and the commands that have to be over for each.
     """
 
     def __init__(self, tray: Tray, *, answer_timeout_s: float) -> None:
@@ -51,8 +52,7 @@ class Requests:
         self.calls: dict[str, GeneratedCall] = {}
         self.hold = True
         self._owed: GenerationOrigin | None = None
-        # Interrupts, and the commands that have to be over for each.
-        self._interrupts: list[tuple[Command, list[Command]]] = []
+        self.interrupts: list[tuple[Command, list[Command]]] = []
 
     def answered_by(self, response: events.Response) -> PendingReply | None:
         """The request of ours that a new response answers, by the metadata that it echoes."""
@@ -213,34 +213,32 @@ class Requests:
             commands: Cancels, and replies that are cancelled when they begin.
             value: What it brings.
         """
-        for running, others in self._interrupts:  # asked again in the meantime, it is the same one
+        for running, others in self.interrupts:  # asked again in the meantime, it is the same one
             if running.outcome is None and running.value is value and others == commands:
                 return running
         command = Command(self._tray.ids("event"), CommandKind.INTERRUPT)
         command.value = value
         self._tray.commands.add(command, beyond_limit=True)
         self._start_clock(command)
-        self._interrupts.append((command, commands))
+        self.interrupts.append((command, commands))
         return command
 
     def end_interrupts(self) -> None:
         """Ends the interrupts that have nothing left to wait for."""
-        if not self._interrupts:
-            return
         waiting: list[tuple[Command, list[Command]]] = []
-        for command, others in self._interrupts:
+        for command, others in self.interrupts:
             if command.outcome is not None:  # it took too long
                 continue
             if all(other.outcome is not None for other in others):
                 self._tray.acknowledge(command, command.value)
             else:
                 waiting.append((command, others))
-        self._interrupts = waiting
+        self.interrupts = waiting
 
     def cancel_unwanted(self, reply: PendingReply | None, generation: Generation) -> None:
         """Cancels a response that began although nobody wants it any more."""
         cancel = self.cancel(generation)
-        for _, others in self._interrupts:
+        for _, others in self.interrupts:
             if reply is not None and reply.command in others and cancel is not None:
                 others.append(cancel)
 
@@ -328,10 +326,10 @@ class Requests:
         elif origins and self._owed is None:  # else owed since the connection before
             self._owed = origins.pop()
         self.arbiter.reset()
-        for command, _ in self._interrupts:
+        for command, _ in self.interrupts:
             if command.outcome is None:  # what it waits for is gone
                 self._tray.acknowledge(command, command.value)
-        self._interrupts.clear()
+        self.interrupts.clear()
         if not keep_calls:
             self.calls.clear()
 

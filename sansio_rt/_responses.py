@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
 from msgspec import UNSET
@@ -236,11 +237,9 @@ class Responses:
 
     def cancel_silent(self, now: float) -> None:
         """Cancels what has been silent for too long: whatever is answered, or not, it ends (G5)."""
-        running: list[Trial | Generation] = [
-            *self.trials.open.values(),
-            *self.open.values(),
-            *self._muted.values(),
-        ]
+        running: Iterator[Trial | Generation] = itertools.chain(
+            self.trials.open.values(), self.open.values(), self._muted.values()
+        )
         for response, again in self.watch.silent(running, now):
             if isinstance(response, Trial):
                 self._acquit(response)  # so that its caller hears how it ends
@@ -302,8 +301,10 @@ class Responses:
 
     def clean_up(self) -> None:
         """Ends what has nothing left to wait for, and takes out what recoveries have left behind."""
-        self._requests.end_interrupts()
-        self.trials.clean_up()
+        if self._requests.interrupts:
+            self._requests.end_interrupts()
+        if self.trials.silences.items:
+            self.trials.silences.clean_up()
 
     def _stray(self, event: object, reason: str, response_id: str = "") -> None:
         if response_id in self._muted or response_id in self._given_up:

@@ -263,4 +263,11 @@ def turn_settings(session: events.RealtimeSession) -> TurnSettings | None:
 def audio_format(session: Any, path: str) -> AudioFormat:
     """The audio format at a path of a session, PCM16 where it names none."""
     value = setting(session, path)
-    return AudioFormat.PCM16 if value is UNSET or value is None else AudioFormat(value.type)
+    return AudioFormat.PCM16 if value is UNSET or value is None else _FORMATS[type(value)]
+
+
+_FORMATS: dict[type, AudioFormat] = {
+    events.PcmFormat: AudioFormat.PCM16,
+    events.PcmuFormat: AudioFormat.PCMU,
+    events.PcmaFormat: AudioFormat.PCMA,
+}

@@ -11,7 +11,7 @@ __all__ = ["InputBuffer", "Sound", "milliseconds"]
 
 def milliseconds(size: int, audio: AudioFormat) -> float:
     """How long so many wire bytes last."""
-    return size * 1000 / (audio.rate * audio.bytes_per_sample)
+    return size / (48 if audio is AudioFormat.PCM16 else 8)  # bytes a millisecond
 
 
 @dataclass

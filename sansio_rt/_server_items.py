@@ -7,7 +7,7 @@ Every method that answers a client event either does all of it and queues its ev
 from __future__ import annotations
 
 import base64
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,10 @@ __all__ = ["Record", "ServerConversation", "without_transcript"]
 
 ROOT = "root"
 _MESSAGE_ROLES: dict[str, TurnRole] = {"user": "user", "assistant": "assistant"}
+
+
+Reading = tuple[HistoryTurn | None, Tally]
+"""An item as a mind reads it, None for kinds that a mind does not know, and its tokens."""
 
 
 @dataclass
@@ -48,7 +52,7 @@ class Record:
     heard: str | None = ""
     wants: events.Transcription | None = None
     truncated: bool = False
-    _read: tuple[events.Item, str | None, HistoryTurn | None] | None = field(
+    _read: tuple[events.Item, str | None, int, Reading] | None = field(
         default=None, init=False, repr=False, compare=False
     )
 
@@ -80,13 +84,14 @@ class Record:
             ]
             self.item = msgspec.structs.replace(self.item, content=parts)
 
-    def turn(self) -> HistoryTurn | None:
-        """The item as a mind reads it, or None for kinds that a mind does not know."""
+    def read(self) -> Reading:
+        """The item as a mind reads it, and what it costs as input."""
         # Every reply reads the whole history, of which little has changed since the one before.
-        read = self._read
-        if read is None or read[0] is not self.item or read[1] != self.heard:
-            read = self._read = (self.item, self.heard, self._turn())
-        return read[2]
+        read, size = self._read, 0 if self.sound is None else len(self.sound.data)
+        if read is None or read[0] is not self.item or read[1] != self.heard or read[2] != size:
+            turn = self._turn()
+            read = self._read = (self.item, self.heard, size, (turn, self._tally(turn)))
+        return read[3]
 
     def _turn(self) -> HistoryTurn | None:
         item = self.item
@@ -104,9 +109,7 @@ class Record:
             return HistoryTurn("tool_output", item.output, call_id=item.call_id)
         return None
 
-    def tally(self) -> Tally:
-        """What the item costs as input."""
-        turn = self.turn()
+    def _tally(self, turn: HistoryTurn | None) -> Tally:
         if self.sound is None:
             images = 0
             if isinstance(self.item, events.Message):
@@ -314,10 +317,6 @@ class ServerConversation:
         whole = msgspec.structs.replace(shown, id=item_id)
         heard = None if sound is not None else ""
         return Record(item_id, whole, sound, heard)
-
-    def turns(self, records: Iterable[Record]) -> tuple[HistoryTurn, ...]:
-        """The history that a mind reads."""
-        return tuple(turn for record in records if (turn := record.turn()) is not None)
 
     def _known(self, item_id: str, verb: str, doing: str) -> Record:
         record = self._records.get(item_id)

@@ -28,6 +28,12 @@ def split_words(text: str) -> list[str]:
 class OutputMessage:
     """A message that is being generated: from `response.content_part.added` on.
 
+    Attributes:
+        record: Its item.
+        spoken: Whether it has audio.
+        output_index: Its place in the response's output.
+        spoken_ms: The audio that was sent.
+
     Args:
         outbox: Where its events go.
         response_id: The response that it belongs to.
@@ -37,6 +43,7 @@ class OutputMessage:
 
     def __init__(self, outbox: Outbox, response_id: str, output_index: int, record: Record) -> None:
         self.record = record
+        self.spoken = record.sound is not None
         self.output_index = output_index
         self.spoken_ms = 0.0
         self._outbox = outbox
@@ -55,11 +62,6 @@ class OutputMessage:
                 part=events.AudioPart(transcript="") if self.spoken else events.TextPart(text=""),
             )
         )
-
-    @property
-    def spoken(self) -> bool:
-        """Whether it has audio."""
-        return self.record.sound is not None
 
     @property
     def tally(self) -> Tally:

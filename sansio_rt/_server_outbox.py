@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
@@ -16,13 +18,18 @@ __all__ = ["Outbox"]
 class Outbox:
     """Two queues that the parts of a session share, and the source of their ids.
 
+    Attributes:
+        new_id: Gives ids for events, items, responses and calls.
+        write: Makes a message of an event; a simulation may have it stay what it is, with None.
+
     Args:
-        ids: Gives ids for events, items, responses and calls.
+        ids: See `new_id`.
     """
 
     def __init__(self, ids: IdSource) -> None:
         self.new_id = ids
-        self._messages: list[bytes] = []
+        self.write: Callable[[events.ServerEvent], bytes] | None = events.encode
+        self._messages: list[Any] = []
         self._work: deque[ServerWork] = deque()
 
     def emit(self, event: events.ServerEvent) -> None:
@@ -32,7 +39,7 @@ class Outbox:
             event: A server event's Struct; its `event_id` is set here.
         """
         named = msgspec.structs.replace(event, event_id=self.new_id("event"))
-        self._messages.append(events.encode(named))
+        self._messages.append(named if self.write is None else self.write(named))
 
     def refuse(self, refusal: Refusal, event_id: str | None) -> None:
         """Queue an `error` event.
@@ -57,8 +64,8 @@ class Outbox:
         """Queue one request for the driver."""
         self._work.append(work)
 
-    def take_messages(self) -> list[bytes]:
-        """All queued events, encoded; the queue is empty afterwards."""
+    def take_messages(self) -> list[Any]:
+        """All queued events, written: bytes, if `write` was left alone. The queue is empty afterwards."""
         messages, self._messages = self._messages, []
         return messages
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from msgspec import UNSET
+from msgspec.structs import astuple
 
 from . import events
 from ._audio import AudioFormat
@@ -96,6 +97,8 @@ class Replies:
 
     def next_deadline(self) -> float | None:
         """When the next delta is to be released, or None."""
+        if not self._responses:
+            return None
         deadlines = (response.next_deadline for response in self._responses.values())
         return min((when for when in deadlines if when is not None), default=None)
 
@@ -193,16 +196,18 @@ class Replies:
     def ask_replies(self) -> None:
         """Ask for every reply whose context is known by now."""
         for response_id, waiting in list(self._waiting.items()):
-            if all(record.heard is not None for record in waiting.context):
+            if None not in [record.heard for record in waiting.context]:
                 del self._waiting[response_id]
                 self._outbox.ask(self._reply(waiting))
 
     def release(self, now: float) -> None:
         """Release what is due, and settle the responses that have ended."""
+        if not self._responses:
+            return
         for response in list(self._responses.values()):
             response.release(now)
             self.spoken = self.spoken or response.spoken_ms > 0
-            if response.done:
+            if response.ending is not None:
                 self._settle(response, now)
 
     def _end(self, response: ServerResponse, ending: Ending, now: float) -> None:
@@ -235,11 +240,10 @@ class Replies:
         )
 
     def _check(self, session: events.RealtimeSession, given: events.ResponseParams) -> None:
-        for name in given.__struct_fields__:
-            value = getattr(given, name)
+        for name, value in zip(given.__struct_fields__, astuple(given), strict=True):
             if value is not UNSET and name != "input":
                 check_known(value, f"response.{name}")
-        for name in given.extra:
+        for name in () if given.extra is events.NO_EXTRA else given.extra:
             param = f"response.{name}"
             raise Refusal(f"Unknown parameter: '{param}'.", code="unknown_parameter", param=param)
         check_rules(given, RESPONSE_RULES, "response")
@@ -278,7 +282,8 @@ class Replies:
     ) -> ResponseSettings:
         modalities = _either(given.output_modalities, session.output_modalities, ["audio"])
         tokens = _either(given.max_output_tokens, session.max_output_tokens, "inf")
-        output = given if _is_given(setting(given, "audio.output.format")) else session
+        own_format = setting(given, "audio.output.format")
+        output = session if own_format is UNSET or own_format is None else given
         voice = _either(
             setting(given, "audio.output.voice"), setting(session, "audio.output.voice"), "alloy"
         )
@@ -299,12 +304,13 @@ class Replies:
             f"{tool.name} {tool.description} {tool.parameters}" for tool in waiting.tools
         )
         heard = Tally(text=text_tokens(waiting.instructions) + text_tokens(spoken_of))
-        response.heard = heard + Tally.of_all(record.tally() for record in waiting.context)
+        readings = [record.read() for record in waiting.context]
+        response.heard = heard + Tally.of_all([tally for _, tally in readings])
         response.cached = response.heard.cached(self._last_heard)
         settings = response.settings
         return ReplyWanted(
             response_id=response.id,
-            history=self._conversation.turns(waiting.context),
+            history=tuple([turn for turn, _ in readings if turn is not None]),
             instructions=waiting.instructions,
             tools=() if waiting.tool_choice == "none" else waiting.tools,
             tool_choice=waiting.tool_choice,
@@ -314,12 +320,8 @@ class Replies:
         )
 
 
-def _is_given(value: Any) -> bool:
-    return value is not UNSET and value is not None
-
-
 def _either(first: Any, second: Any, otherwise: Any) -> Any:
     """The first value that is neither missing nor null."""
-    if _is_given(first):
+    if first is not UNSET and first is not None:
         return first
-    return second if _is_given(second) else otherwise
+    return second if second is not UNSET and second is not None else otherwise

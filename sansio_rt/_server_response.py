@@ -141,6 +141,8 @@ class ServerResponse:
         self._messages: list[OutputMessage] = []
         self._records: list[Record] = []
         self._call_tokens = 0
+        output = events.AudioOutput(format=wire_format(settings.format), voice=settings.voice)
+        self._audio = events.AudioConfig(output=output)
         outbox.emit(events.ResponseCreated(response=self._wire()))
 
     @property
@@ -228,7 +230,6 @@ class ServerResponse:
     def _wire(self, error: events.ErrorDetails | None = None) -> events.Response:
         settings = self.settings
         ending = self.ending
-        output = events.AudioOutput(format=wire_format(settings.format), voice=settings.voice)
         return events.Response(
             object="realtime.response",
             id=self.id,
@@ -238,7 +239,7 @@ class ServerResponse:
             conversation_id=settings.conversation.id if settings.conversation is not None else None,
             output_modalities=["audio" if settings.audio else "text"],
             max_output_tokens="inf" if settings.max_tokens is None else settings.max_tokens,
-            audio=events.AudioConfig(output=output),
+            audio=self._audio,
             usage=None if ending is None else usage(self.heard, self.cached, self._said()),
             metadata=settings.metadata,
         )

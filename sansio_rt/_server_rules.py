@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, cast
 
-from msgspec import UNSET
+import msgspec
+from msgspec import UNSET, UnsetType
 
 from . import events
 from ._server_work import Refusal
@@ -28,11 +30,16 @@ _TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}\Z")
 def setting(session: Any, path: str) -> Any:
     """The value at a dotted path, `UNSET` where something on the way is missing."""
     value = session
-    for name in path.split("."):
+    for name in _names(path):
         if value is None or value is UNSET:
             return UNSET
         value = getattr(value, name, UNSET)
     return value
+
+
+@functools.lru_cache
+def _names(path: str) -> tuple[str, ...]:
+    return tuple(path.split("."))
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,11 @@ class Rule:
     holds: Callable[[Any], bool]
     wants: str
     code: str = "invalid_value"
+
+    @functools.cached_property
+    def field(self) -> str:
+        """The object's own field that the path begins with."""
+        return _names(self.path)[0]
 
 
 def _between(low: float, high: float) -> Callable[[Any], bool]:
@@ -199,6 +211,10 @@ RESPONSE_RULES = (
 """What the parameters of a `response.create` must be."""
 
 
+_LEAVES = frozenset((str, int, float, bool, type(None), UnsetType, type(events.NO_EXTRA)))
+"""The types of values with nothing inside: nearly all values are."""
+
+
 def check_known(given: Any, path: str) -> None:
     """Refuse the first field or kind of object that this server does not know.
 
@@ -213,21 +229,22 @@ def check_known(given: Any, path: str) -> None:
         for index, entry in enumerate(entries_of(given)):
             if isinstance(entry, events.WireObject):
                 check_known(entry, f"{path}[{index}]")
+        return
     if isinstance(given, dict):
         for name, entry in cast("dict[str, object]", given).items():
             if isinstance(entry, events.WireObject):
                 check_known(entry, f"{path}.{name}")
-    if isinstance(given, events.UnknownItem | events.UnknownPart | events.UnknownObject):
-        raise Refusal(f"Invalid value: '{given.type}'.", code="invalid_value", param=f"{path}.type")
+        return
     if not isinstance(given, events.WireObject):
         return
-    for name in given.extra:
+    if isinstance(given, events.UnknownObject):
+        raise Refusal(f"Invalid value: '{given.type}'.", code="invalid_value", param=f"{path}.type")
+    for name in () if given.extra is events.NO_EXTRA else given.extra:
         raise Refusal(
             f"Unknown parameter: '{path}.{name}'.", code="unknown_parameter", param=f"{path}.{name}"
         )
-    for name in given.__struct_fields__:
-        value = getattr(given, name)
-        if value is not UNSET and value is not None:
+    for name, value in zip(given.__struct_fields__, msgspec.structs.astuple(given), strict=True):
+        if type(value) not in _LEAVES:
             check_known(value, f"{path}.{name}")
 
 
@@ -243,6 +260,9 @@ def check_rules(given: Any, rules: Collection[Rule], path: str) -> None:
         Refusal: A field is not acceptable.
     """
     for rule in rules:
+        value = getattr(given, rule.field, UNSET)
+        if value is UNSET or value is None:
+            continue
         value = setting(given, rule.path)
         if value is UNSET or value is None or rule.holds(value):
             continue

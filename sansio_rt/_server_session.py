@@ -139,16 +139,25 @@ class ServerSession:
         if self._closed:
             return
         try:
-            self._handle(message, now)
+            event = self._read(message)
         except SchemaError as error:
             self._outbox.refuse(schema_refusal(error), event_id_of(message))
-        except LocalProtocolError:
-            # What it holds came in as JSON and cannot go out as such, for one since it is too deep.
-            refusal = Refusal("The event cannot be represented.", code="invalid_value")
-            self._outbox.refuse(refusal, event_id_of(message))
         except Refusal as refusal:
             self._outbox.refuse(refusal, event_id_of(message))
+        else:
+            self._handle(event, now)
         self._replies.release(now)
+
+    def receive_event(self, event: events.ClientEvent, now: float) -> None:
+        """Take one event of the client that needs no reading: it was made in this process.
+
+        Args:
+            event: One that `receive_message` would take; nobody may change it afterwards.
+            now: The time, in seconds.
+        """
+        if not self._closed:
+            self._handle(event, now)
+            self._replies.release(now)
 
     def next_deadline(self) -> float | None:
         """When `handle_timer` is to be called, in seconds, or None."""
@@ -303,13 +312,23 @@ class ServerSession:
             self._replies.release(now)
         return response is not None
 
-    def _handle(self, message: str | bytes, now: float) -> None:
+    def _read(self, message: str | bytes) -> events.ClientEvent:
         event = events.decode_client(message)
         if isinstance(event, events.UnknownEvent):
             raise unknown_event(event, self._handlers)
         if isinstance(event, events.SessionUpdate):
             check_session_type(message)
-        self._handlers[type(event)](event, now)
+        return event
+
+    def _handle(self, event: events.WireObject, now: float) -> None:
+        try:
+            self._handlers[type(event)](event, now)
+        except LocalProtocolError:
+            # What it holds came in as JSON and cannot go out as such, for one since it is too deep.
+            refusal = Refusal("The event cannot be represented.", code="invalid_value")
+            self._outbox.refuse(refusal, _own_id(event))
+        except Refusal as refusal:
+            self._outbox.refuse(refusal, _own_id(event))
 
     def _on_session_update(self, event: events.SessionUpdate, _now: float) -> None:
         session = updated_session(
@@ -426,3 +445,8 @@ class ServerSession:
         self._closed = True
         self._replies.stop()
         self._outbox.ask(CloseWanted(1001, "session expired"))
+
+
+def _own_id(event: events.WireObject) -> str | None:
+    event_id = getattr(event, "event_id", None)
+    return event_id if isinstance(event_id, str) else None

@@ -28,7 +28,7 @@ CACHE_BLOCK_TOKENS = 64
 
 def text_tokens(text: str) -> int:
     """Tokens of a text."""
-    return math.ceil(len(text) / 4)
+    return (len(text) + 3) // 4
 
 
 def audio_in_tokens(duration_ms: float) -> int:

@@ -217,8 +217,11 @@ class Wire:
         In `REMOTE_CLOSING` this moves the connection to `CLOSED`.
         """
         self._queue_pongs()
-        data = self._output[0] if len(self._output) == 1 else b"".join(self._output)
-        self._output.clear()
+        if not self._output:
+            data = b""
+        else:
+            data = self._output[0] if len(self._output) == 1 else b"".join(self._output)
+            self._output.clear()
         self._output_bytes = 0
         if self._state is WireState.REMOTE_CLOSING:
             self._move(WireInput.ANSWER_TAKEN)

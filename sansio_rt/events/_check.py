@@ -249,22 +249,36 @@ def _with_exact_types(event: WireObject) -> WireObject:
 
 def _problem(struct: WireObject, prefix: str) -> str | None:
     """Path and problem of the first field that breaks a rule, or None."""
-    for name, rule in _RULES.get(type(struct), {}).items():
+    inside: list[tuple[str, Any]] = []
+    for name, rule, nests in _looked_at(type(struct)):
         value = getattr(struct, name)
-        problem = None if value is UNSET or value is None else rule(value)
+        if value is UNSET or value is None:
+            continue
+        problem = None if rule is None else rule(value)
         if problem:
             return f"{prefix}{name} {problem}"
+        if nests and not isinstance(value, str):
+            inside.append((name, value))
     if isinstance(struct, _items.Message):
         problem = _message_problem(struct, prefix)
         if problem:
             return problem
-    for name in nesting(type(struct)):
-        value = getattr(struct, name)
-        if value is not UNSET and value is not None:
-            problem = _problem_inside(value, prefix + name)
-            if problem:
-                return problem
+    for name, value in inside:
+        problem = _problem_inside(value, prefix + name)
+        if problem:
+            return problem
     return None
+
+
+@functools.cache
+def _looked_at(struct: type[WireObject]) -> tuple[tuple[str, Rule | None, bool], ...]:
+    """The fields that have a rule, or may hold other structs: name, rule, whether they may."""
+    rules, nests = _RULES.get(struct, {}), nesting(struct)
+    return tuple(
+        (name, rules.get(name), name in nests)
+        for name in struct.__struct_fields__
+        if name in rules or name in nests
+    )
 
 
 def _problem_inside(value: Any, path: str) -> str | None:

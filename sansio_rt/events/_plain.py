@@ -86,6 +86,9 @@ def to_data(value: Any) -> Any:
     return value
 
 
+_WRITTEN_AS_THEY_ARE = frozenset((str, int, float, bool, type(None)))
+
+
 def _struct_data(struct: WireObject) -> dict[str, Any]:
     config = struct.__struct_config__
     data: dict[str, Any] = {}
@@ -96,7 +99,7 @@ def _struct_data(struct: WireObject) -> dict[str, Any]:
         value = getattr(struct, name)
         # As `omit_defaults` does: only the empty text and UNSET are defaults that are left out.
         if value is not UNSET and (value != "" or default != ""):
-            data[wire_name] = to_data(value)
+            data[wire_name] = value if type(value) in _WRITTEN_AS_THEY_ARE else to_data(value)
     for key, value in struct.extra.items():
         if key == config.tag_field or any(key == wire_name for _, wire_name, _ in fields):
             raise LocalProtocolError(

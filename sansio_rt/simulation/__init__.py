@@ -17,6 +17,7 @@ and invariants of one's own.
 
 from . import actions as actions
 from ._caller import TypicalCaller as TypicalCaller
+from ._carry import Carry as Carry
 from ._chance import Chance as Chance
 from ._chance import Chances as Chances
 from ._dial_fault import DialFault as DialFault

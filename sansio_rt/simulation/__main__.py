@@ -55,6 +55,7 @@ def _show(finding: Finding, options: Options) -> None:
         _say(finding.trace)
     else:
         plain = " --plain" if options.plain else ""
+        plain += " --bytes" if options.bytes else ""
         _say(f"    python -m sansio_rt.simulation --seeds {finding.seed}{plain} --trace")
 
 
@@ -91,7 +92,12 @@ def _options(arguments: Sequence[str] | None) -> Options:
     )
     parser.add_argument("--jobs", type=int, default=1, help="how many processes (default 1)")
     parser.add_argument(
-        "--plain", action="store_true", help="ten typed turns over a network without faults"
+        "--plain",
+        action="store_true",
+        help="ten typed turns over a network without faults; messages are handed over as they are",
+    )
+    parser.add_argument(
+        "--bytes", action="store_true", help="with --plain: messages go as bytes all the same"
     )
     parser.add_argument(
         "--trace",

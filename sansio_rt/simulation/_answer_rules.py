@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .. import events
 from .._commands import CommandKind, Outcome
 from .._conversation import item_id_of
 from .._session_events import CommandEnded, GenerationEnded, GenerationStarted, SessionEvent
@@ -42,8 +43,11 @@ class AnswersAreTheirOwn(Invariant):
     Neither answer names what it is for. Where the server detects turns, it commits by itself, too.
     """
 
+    event_kinds = (CommandEnded,)
+
     def on_event(self, event: SessionEvent) -> None:
-        if type(event) is not CommandEnded or event.command.outcome is not Outcome.ACKNOWLEDGED:
+        assert type(event) is CommandEnded
+        if event.command.outcome is not Outcome.ACKNOWLEDGED:
             return
         command, detects = event.command, self.world.client.wanted.turn_detection
         if command.kind is not CommandKind.CLEAR and (
@@ -64,6 +68,9 @@ class AnswersAreTheirOwn(Invariant):
 class AsksWhenFree(Invariant):
     """No reply of the conversation is asked for while the client knows that one runs."""
 
+    event_kinds = (GenerationStarted, GenerationEnded)
+    message_types = ("response.create",)
+
     def __init__(self) -> None:
         self._since: dict[str, float] = {}
 
@@ -74,7 +81,10 @@ class AsksWhenFree(Invariant):
             self._since.pop(event.generation.id, None)
 
     def on_message(self, service: Service, taken: Taken) -> None:
-        if not self._since or taken.type != "response.create" or b'"none"' in taken.message:
+        if not self._since:
+            return
+        params = taken.event.response
+        if isinstance(params, events.ResponseParams) and params.conversation == "none":
             return
         issued = self.world.driver.issued.get(taken.event_id or "")
         if issued is None or issued.command.deadline is None:

@@ -26,6 +26,14 @@ _WITHOUT_WORDS = 1006
 class PlannedChangesCutNothing(Invariant):
     """Before its deadline a planned change of connections waits for replies and calls."""
 
+    event_kinds = (
+        CallReady,
+        GenerationEnded,
+        RotationDue,
+        ConnectionLost,
+        ConnectionReplaced,
+    )
+
     def __init__(self) -> None:
         self._due: RotationDue | None = None
         self._calls: list[GeneratedCall] = []
@@ -57,6 +65,8 @@ class PlannedChangesCutNothing(Invariant):
 class DelaysGrow(Invariant):
     """The delays before connects grow, and start anew only after a connection that was healthy."""
 
+    event_kinds = (SessionReady, SessionResumed, ConnectionLost)
+
     def __init__(self) -> None:
         self._attempt = 0
         self._ready_at: float | None = None
@@ -64,7 +74,7 @@ class DelaysGrow(Invariant):
 
     def on_event(self, event: SessionEvent) -> None:
         policy = self.world.plan.setup.retry
-        if policy is None or type(event) not in (SessionReady, SessionResumed, ConnectionLost):
+        if policy is None:
             return
         now = self.world.now
         if self._ready_at is not None and now - self._ready_at >= policy.healthy_after_s:
@@ -85,9 +95,10 @@ class DelaysGrow(Invariant):
 class LossesAreReal(Invariant):
     """A server is said to have closed the connection only where it has."""
 
+    event_kinds = (ConnectionLost, SessionClosed)
+
     def on_event(self, event: SessionEvent) -> None:
-        if type(event) is not ConnectionLost and type(event) is not SessionClosed:
-            return
+        assert isinstance(event, (ConnectionLost, SessionClosed))
         error, number = event.error, self.world.driver.served
         if (
             not isinstance(error, ConnectionClosed)

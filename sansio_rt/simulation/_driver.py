@@ -7,7 +7,7 @@ when the protocol says so.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -23,11 +23,11 @@ from .._session_events import (
     ConnectionReplaced,
     RotationDue,
     SessionClosed,
-    SessionEvent,
     SessionReady,
     SessionResumed,
 )
 from ..events._common import is_array
+from ._carry import Carry, HandedConnection
 from ._network import Clock, Line
 from ._trace import brief_event
 
@@ -91,7 +91,8 @@ class Driver:
         client: The protocol object.
         clock: Virtual time.
         network: Opens lines.
-        on_event: Told each event of the client.
+        looking_at: Gives those that are told of the client's events of a kind.
+        carry: What goes over the line.
         note: Writes a line of the trace, or None.
     """
 
@@ -100,10 +101,14 @@ class Driver:
         client: ClientProtocol,
         clock: Clock,
         network: Network,
-        on_event: Callable[[SessionEvent], None],
+        looking_at: Callable[[type], Sequence[Callable[[Any], None]]],
         note: Callable[[str], None] | None,
+        *,
+        carry: Carry = Carry.BYTES,
     ) -> None:
         self.client = client
+        if carry is Carry.MESSAGES:
+            client._connection_type = HandedConnection  # pyright: ignore[reportPrivateUsage]
         self.serving: Carried | None = None
         self.next: Carried | None = None
         self.connections = 0
@@ -117,8 +122,18 @@ class Driver:
         self._carried: dict[int, Carried] = {}
         self._clock = clock
         self._network = network
-        self._on_event = on_event
+        self._looking_at = looking_at
+        self._told: dict[type, list[Callable[[Any], None]]] = {}
         self._note = note
+        self._handlers: Mapping[type, Callable[[Any], None]] = {
+            CommandEnded: self._on_command_ended,
+            ConnectionLost: self._on_lost,
+            RotationDue: self._rotate,
+            ConnectionReplaced: self._on_replaced,
+            SessionClosed: self._on_closed,
+            SessionReady: self._on_ready,
+            SessionResumed: self._on_ready,
+        }
 
     # --- connections ------------------------------------------------------------------------
 
@@ -153,7 +168,7 @@ class Driver:
         self.dials.append(started)
         self._network.dial(done, failed)
 
-    def _rotate(self) -> None:
+    def _rotate(self, _: RotationDue | None = None) -> None:
         """Begins the next connection beside the one that serves."""
         started = self._clock.now
 
@@ -216,17 +231,19 @@ class Driver:
 
     # --- steps ------------------------------------------------------------------------------
 
-    def take_events(self) -> bool:
-        """Takes what happened; whether that was anything."""
-        took = False
-        next_event = self.client.next_event
+    def take_events(self) -> None:
+        """Takes what happened, and tells of it."""
+        next_event, told, note = self.client.next_event, self._told, self._note
         while (event := next_event()) is not None:
-            took = True
-            if self._note is not None:
-                self._note(f"client: {brief_event(event)}")
-            self._handle(event)
-            self._on_event(event)
-        return took
+            if note is not None:
+                note(f"client: {brief_event(event)}")
+            kind = type(event)
+            looking = told.get(kind)
+            if looking is None:
+                own = [self._handlers[kind]] if kind in self._handlers else []
+                looking = told[kind] = [*own, *self._looking_at(kind)]
+            for on_event in looking:
+                on_event(event)
 
     def flush(self) -> bool:
         """Sends what is queued; whether that was anything."""
@@ -248,30 +265,31 @@ class Driver:
         """Lets the protocol do what is due."""
         self.client.handle_timer(self._clock.now)
 
-    def _handle(self, event: SessionEvent) -> None:
-        if type(event) is CommandEnded:
-            issued = self.issued.get(event.command.event_id)
-            if issued is not None:
-                issued.ended_at = self._clock.now
-        elif type(event) is ConnectionLost:
-            self._let_go(self.serving)
-            self._clock.at(event.reconnect_at, self.connect)
-        elif type(event) is RotationDue:
-            self._rotate()
-        elif type(event) is ConnectionReplaced:
-            old, self.serving, self.next = self.serving, self.next, None
-            self.served = self._serving_number
-            self._retire(old)
-        elif type(event) is SessionClosed:
-            self.closed = event
-            self.waiting.clear()
-            for carried in list(self._carried.values()):
-                self._let_go(carried)
-        elif type(event) is SessionReady or type(event) is SessionResumed:
-            self.ready = True
-            waiting, self.waiting = self.waiting, deque()
-            for label, call in waiting:
-                self.ask(label, call)
+    def _on_command_ended(self, event: CommandEnded) -> None:
+        issued = self.issued.get(event.command.event_id)
+        if issued is not None:
+            issued.ended_at = self._clock.now
+
+    def _on_lost(self, event: ConnectionLost) -> None:
+        self._let_go(self.serving)
+        self._clock.at(event.reconnect_at, self.connect)
+
+    def _on_replaced(self, _: ConnectionReplaced) -> None:
+        old, self.serving, self.next = self.serving, self.next, None
+        self.served = self._serving_number
+        self._retire(old)
+
+    def _on_closed(self, event: SessionClosed) -> None:
+        self.closed = event
+        self.waiting.clear()
+        for carried in list(self._carried.values()):
+            self._let_go(carried)
+
+    def _on_ready(self, _: SessionReady | SessionResumed) -> None:
+        self.ready = True
+        waiting, self.waiting = self.waiting, deque()
+        for label, call in waiting:
+            self.ask(label, call)
 
     # --- commands ---------------------------------------------------------------------------
 

@@ -55,6 +55,9 @@ class HistoryIsAsHeard(Invariant):
     The server of a next connection may have been told before the answer was cut: at the end it knows, too.
     """
 
+    event_kinds = (MessageStarted, ItemTruncated)
+    message_types = ("conversation.item.create", "conversation.item.delete")
+
     def __init__(self) -> None:
         self._messages: dict[str, GeneratedMessage] = {}
         self._heard_ms: dict[str, int] = {}
@@ -63,18 +66,21 @@ class HistoryIsAsHeard(Invariant):
     def on_event(self, event: SessionEvent) -> None:
         if type(event) is MessageStarted:
             self._messages[event.message.id] = event.message
-        elif type(event) is ItemTruncated:
+        else:
+            assert type(event) is ItemTruncated
             self._heard_ms[event.item_id] = event.audio_end_ms
 
     def on_message(self, service: Service, taken: Taken) -> None:
         if taken.type == "conversation.item.delete":
-            deleted = events.decode_client(taken.message)
+            deleted = taken.event
             assert isinstance(deleted, events.ConversationItemDelete)
             self._told.pop((service.number, deleted.item_id), None)
-        if taken.type != "conversation.item.create" or b'"assistant"' not in taken.message:
+        if taken.type != "conversation.item.create":
             return
-        created = events.decode_client(taken.message)
+        created = taken.event
         assert isinstance(created, events.ConversationItemCreate)
+        if not isinstance(created.item, events.Message) or created.item.role != "assistant":
+            return
         item_id, words = item_id_of(created.item), _words(created.item)
         self._told[service.number, item_id] = words
         if service.connection == self.world.driver.served:
@@ -103,10 +109,10 @@ class HistoryIsAsHeard(Invariant):
 class CutsAreAsAsked(Invariant):
     """No answer is cut behind what its caller said that was heard."""
 
+    message_types = ("conversation.item.truncate",)
+
     def on_message(self, service: Service, taken: Taken) -> None:
-        if taken.type != "conversation.item.truncate":
-            return
-        cut = events.decode_client(taken.message)
+        cut = taken.event
         assert isinstance(cut, events.ConversationItemTruncate)
         asked_ms = self.world.asked.cuts.get(cut.item_id, 0)
         if cut.audio_end_ms > asked_ms:

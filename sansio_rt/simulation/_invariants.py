@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn
+import functools
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from .._session_events import SessionEvent
 
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
     from ._service import Service, Taken
     from ._world import World
 
-__all__ = ["Invariant", "Violation"]
+__all__ = ["Invariant", "Violation", "looking_at_event", "looking_at_message", "looking_at_steps"]
 
 
 class Violation(Exception):
@@ -34,9 +35,13 @@ class Invariant:
 
     Attributes:
         world: The run that it watches.
+        event_kinds: The classes of events that `on_event` looks at; None: all.
+        message_types: The types of messages that `on_message` looks at; None: all.
     """
 
     world: World
+    event_kinds: ClassVar[tuple[type, ...] | None] = None
+    message_types: ClassVar[tuple[str, ...] | None] = None
 
     @property
     def name(self) -> str:
@@ -69,3 +74,45 @@ class Invariant:
 
     def left(self) -> None:
         """The caller has hung up; the session is over."""
+
+
+# Asked once a run for each kind of event or message, and answered the same for the same invariants.
+
+
+@functools.lru_cache(maxsize=4096)
+def looking_at_event(invariants: tuple[type[Invariant], ...], kind: type) -> tuple[int, ...]:
+    """Which of some invariants look at a kind of event, by their place."""
+    return _looking(invariants, "on_event", "event_kinds", kind)
+
+
+@functools.lru_cache(maxsize=4096)
+def looking_at_message(invariants: tuple[type[Invariant], ...], kind: str) -> tuple[int, ...]:
+    """Which of some invariants look at a type of message, by their place."""
+    return _looking(invariants, "on_message", "message_types", kind)
+
+
+@functools.lru_cache(maxsize=256)
+def looking_at_steps(invariants: tuple[type[Invariant], ...]) -> tuple[int, ...]:
+    """Which of some invariants look at every step, by their place."""
+    return tuple(
+        place for place, each in enumerate(invariants) if each.check is not Invariant.check
+    )
+
+
+def _looking(
+    invariants: tuple[type[Invariant], ...], method: str, only: str, kind: Any
+) -> tuple[int, ...]:
+    found: list[int] = []
+    for place, each in enumerate(invariants):
+        looks = _origin(each, method)
+        if looks is Invariant:
+            continue
+        kinds = getattr(each, only)
+        # What a base class names is what that class looks at: a method below it may look at more.
+        if kinds is None or kind in kinds or not issubclass(_origin(each, only), looks):
+            found.append(place)
+    return tuple(found)
+
+
+def _origin(invariant: type[Invariant], name: str) -> type:
+    return next(base for base in invariant.__mro__ if name in vars(base))

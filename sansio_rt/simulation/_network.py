@@ -1,5 +1,7 @@
 """A network as bad as wanted: two pipes, whose bytes come late, in other pieces, or never.
 
+Where messages are handed over in the place of bytes (`_carry`), each counts as one byte.
+
 What it does in the mean is a `Weather`; what goes wrong once is an action of the plan, which calls `cut`,
 `reset`, `vanish` or `stall`.
 """
@@ -161,19 +163,18 @@ class Pipe:
         elif arrival > self._stalled_until:
             self._deliver(piece)
         else:
-            self._deliver(piece + self._held_up())
+            self._deliver(self._with_held_up(piece))
 
-    def _held_up(self) -> bytes:
-        """What else a stall has held up: it comes in one piece, as from any socket."""
-        pieces: list[bytes] = []
+    def _with_held_up(self, piece: bytes) -> bytes:
+        """With what else a stall has held up: it comes in one piece, as from any socket."""
         while self._under_way and self._under_way[0][0] <= self._stalled_until:
-            piece = self._under_way[0][1]
-            if piece is None:
+            following = self._under_way[0][1]
+            if following is None:
                 break
-            pieces.append(piece)
+            piece += following
             self._under_way.popleft()
             self._came_along += 1
-        return b"".join(pieces)
+        return piece
 
 
 class Line:

@@ -55,14 +55,15 @@ class CommandsEndOnce(Invariant):
     An outstanding one is in the client's table, one that ended is not, and it ended once.
     """
 
+    event_kinds = (CommandEnded,)
+
     def __init__(self) -> None:
         self._ended: set[str] = set()
         self._looked_at = 0
         self._open: dict[str, Command] = {}
 
     def on_event(self, event: SessionEvent) -> None:
-        if type(event) is not CommandEnded:
-            return
+        assert type(event) is CommandEnded
         command = event.command
         if command.outcome is None:
             self.broken(f"{command!r} was said to have ended")
@@ -100,27 +101,37 @@ class CommandsEndOnce(Invariant):
 class StreamsEnd(Invariant):
     """Every stream of an ended response has ended, and nothing comes after its end."""
 
+    event_kinds = (
+        AudioDelta,
+        TextDelta,
+        GenerationStarted,
+        GenerationEnded,
+        MessageStarted,
+        MessageEnded,
+        CallReady,
+    )
+
     def __init__(self) -> None:
         self._running: set[str] = set()
         self._ended: set[str] = set()
         self._open: dict[int, GeneratedMessage] = {}
 
     def on_event(self, event: SessionEvent) -> None:
-        if isinstance(event, (AudioDelta, TextDelta)):
+        if type(event) is TextDelta or type(event) is AudioDelta:
             if id(event.message) not in self._open:
                 self.broken(f"{type(event).__name__} for {event.message!r}, which is not open")
-        elif isinstance(event, GenerationStarted):
-            self._start(event.generation)
-        elif isinstance(event, GenerationEnded):
-            self._end(event.generation)
-        elif isinstance(event, MessageStarted):
+        elif type(event) is MessageStarted:
             if event.message.generation.id not in self._running:
                 self.broken(f"{event.message!r} belongs to no running response")
             self._open[id(event.message)] = event.message
-        elif isinstance(event, MessageEnded):
+        elif type(event) is MessageEnded:
             if self._open.pop(id(event.message), None) is None:
                 self.broken(f"{event.message!r} ended, and was not open")
-        elif isinstance(event, CallReady) and event.call.generation.id not in self._running:
+        elif type(event) is GenerationStarted:
+            self._start(event.generation)
+        elif type(event) is GenerationEnded:
+            self._end(event.generation)
+        elif type(event) is CallReady and event.call.generation.id not in self._running:
             self.broken(f"{event.call!r} belongs to no running response")
 
     def _start(self, generation: Generation) -> None:
@@ -148,13 +159,17 @@ class OutputsAreGivenOnce(Invariant):
     Save calls and outputs that the caller took out or moved: a call has no output while it is not there.
     """
 
+    event_kinds = (CallReady,)
+    message_types = ("conversation.item.create", "conversation.item.delete")
+
     def __init__(self) -> None:
         self._ready: set[str] = set()
         self._given: Counter[tuple[int, str]] = Counter()
         self._item_ids: dict[str, str] = {}
 
     def on_event(self, event: SessionEvent) -> None:
-        if type(event) is not CallReady or not event.call.generation.in_conversation:
+        assert type(event) is CallReady
+        if not event.call.generation.in_conversation:
             return
         if event.call.call_id in self._ready:
             self.broken(f"{event.call!r} was told twice")
@@ -163,9 +178,9 @@ class OutputsAreGivenOnce(Invariant):
     def on_message(self, service: Service, taken: Taken) -> None:
         if taken.type == "conversation.item.delete":
             self._forget(service, taken)
-        if taken.type != "conversation.item.create" or b"function_call_output" not in taken.message:
+        if taken.type != "conversation.item.create":
             return
-        created = events.decode_client(taken.message)
+        created = taken.event
         assert isinstance(created, events.ConversationItemCreate)
         if isinstance(created.item, events.FunctionCallOutput):
             call_id = created.item.call_id
@@ -176,7 +191,7 @@ class OutputsAreGivenOnce(Invariant):
 
     def _forget(self, service: Service, taken: Taken) -> None:
         """An output that is deleted may be given again: that is how an item is moved."""
-        deleted = events.decode_client(taken.message)
+        deleted = taken.event
         assert isinstance(deleted, events.ConversationItemDelete)
         for call_id, item_id in self._item_ids.items():
             if deleted.item_id == item_id:
@@ -246,7 +261,7 @@ class NothingIsStale(Invariant):
 
     def on_message(self, service: Service, taken: Taken) -> None:
         if taken.type == "response.cancel":
-            cancel = events.decode_client(taken.message)
+            cancel = taken.event
             assert isinstance(cancel, events.ResponseCancel)
             if cancel.response_id not in service.begun:
                 self.broken(f"{cancel.response_id} is no response of server {service.number}")
@@ -268,12 +283,14 @@ class NothingIsStale(Invariant):
 class AbandonedRepliesAreSilent(Invariant):
     """A reply that its caller gave up is never heard."""
 
+    event_kinds = (CommandEnded,)
+
     def on_event(self, event: SessionEvent) -> None:
-        if type(event) is CommandEnded:
-            command = event.command
-            given_up = command.event_id in self.world.given_up
-            if given_up and command.outcome is Outcome.ACKNOWLEDGED:
-                self.broken(f"{command!r} was given up, and gave {command.value!r}")
+        assert type(event) is CommandEnded
+        command = event.command
+        given_up = command.event_id in self.world.given_up
+        if given_up and command.outcome is Outcome.ACKNOWLEDGED:
+            self.broken(f"{command!r} was given up, and gave {command.value!r}")
 
 
 class OneActiveReply(Invariant):
@@ -283,10 +300,12 @@ class OneActiveReply(Invariant):
     would lead to beside the first is cancelled unheard.
     """
 
+    message_types = ("response.create",)
+
     def on_message(self, service: Service, taken: Taken) -> None:
-        if taken.type != "response.create" or service.asked_by in (None, taken.event_id):
+        if service.asked_by in (None, taken.event_id):
             return
-        created = events.decode_client(taken.message)
+        created = taken.event
         assert isinstance(created, events.ResponseCreate)
         params = created.response
         if isinstance(params, events.ResponseParams) and params.conversation == "none":
@@ -352,6 +371,8 @@ class NothingIsStray(Invariant):
 
     Save the answer to a deletion of what the mirror has dropped already, when connections change.
     """
+
+    event_kinds = (StrayEvent, MessageBroken)
 
     def on_event(self, event: SessionEvent) -> None:
         if type(event) is StrayEvent and type(event.event) is not events.ConversationItemDeleted:

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from ._caller import TypicalCaller
+from ._carry import Carry
 from ._chance import Chances
 from ._invariants import Invariant, Violation
 from ._mind import Mind, Tools
@@ -42,6 +43,7 @@ class Simulation:
         invariants: Makers of what must hold.
         mind: Thinks of the server's replies; None: `ScriptedMind`.
         tools: Runs the client's tools; None: `VariedTools`.
+        carry: What goes between client and server; None: messages in plain runs, bytes where things fail.
     """
 
     def __init__(
@@ -52,12 +54,15 @@ class Simulation:
         invariants: Sequence[Callable[[], Invariant]] = DEFAULT_INVARIANTS,
         mind: Mind | None = None,
         tools: Tools | None = None,
+        carry: Carry | None = None,
     ) -> None:
         self.kind = kind
         self.caller: Caller = caller or TypicalCaller()
         self.invariants = invariants
         self.mind = mind
         self.tools = tools
+        usual = Carry.MESSAGES if kind is Kind.PLAIN else Carry.BYTES
+        self.carry = usual if carry is None else carry
 
     def plan(self, chances: Chances) -> Plan:
         """The plan of a seed."""
@@ -77,6 +82,7 @@ class Simulation:
             [make() for make in self.invariants],
             mind=self.mind,
             tools=self.tools,
+            carry=self.carry,
             traced=traced,
         )
         violation: Violation | None = None

@@ -6,6 +6,7 @@ line imports it.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import itertools
 import multiprocessing
@@ -14,6 +15,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from ._carry import Carry
 from ._plan import Kind
 from ._rules import DEFAULT_INVARIANTS
 from ._run import Result, Simulation
@@ -23,6 +25,7 @@ from ._trace import written
 __all__ = ["Finding", "Options", "Share", "named", "shares"]
 
 _CHUNK = 25
+_SELDOM = 200_000
 
 
 class Options(Struct, frozen=True, kw_only=True):
@@ -31,6 +34,7 @@ class Options(Struct, frozen=True, kw_only=True):
     seeds: range
     jobs: int = 1
     plain: bool = False
+    bytes: bool = False
     trace: bool = False
     shrink: bool = True
     caller: str | None = None
@@ -48,6 +52,7 @@ class Options(Struct, frozen=True, kw_only=True):
             Kind.PLAIN if self.plain else Kind.FAULTS,
             caller=None if self.caller is None else named(self.caller)(),
             invariants=[*DEFAULT_INVARIANTS, *map(named, self.invariants)],
+            carry=Carry.BYTES if self.bytes else None,
         )
 
     @property
@@ -112,7 +117,19 @@ def shares(options: Options) -> Iterator[Share]:
 
 
 def _run(work: tuple[Sequence[int], Options]) -> Share:
-    seeds, options = work
+    """Runs some seeds, and looks for their garbage seldom: a run is many objects, all in use to its end."""
+    thresholds = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(_SELDOM)
+    try:
+        return _run_all(*work)
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.collect()
+        gc.unfreeze()
+
+
+def _run_all(seeds: Sequence[int], options: Options) -> Share:
     simulation = options.simulation()
     share = Share()
     for seed in seeds:

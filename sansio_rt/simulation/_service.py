@@ -4,59 +4,33 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, NamedTuple
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType
 
 from .. import events
 from .._server import ServerProtocol
 from .._server_session import ServerSession
 from .._server_work import ReplyCancelled, ReplyWanted, ServerLimits, TranscriptionWanted
 from .._sources import SequentialIds
+from ._carry import Carry, HandedServer
 from ._chance import Chance
 from ._mind import Call, Fail, Mind, Say, Step
 from ._network import Clock
 from ._sound import LoudIsSpeech, Voice, blocks_of, spell
 from ._trace import brief_message
-from ._watched_session import WatchedSession
+from ._watched_session import Taken, WatchedSession
 
 __all__ = ["Service", "Taken"]
 
 
-class Taken(NamedTuple):
-    """A message of the client, as it comes to the server."""
-
-    type: str
-    event_id: str | None
-    message: bytes
-
-
-class _Head(Struct, frozen=True, gc=False):
-    type: str
-    event_id: str | UnsetType | None = UNSET
-    item_id: str | UnsetType | None = UNSET
-
-
-class _Response(Struct, frozen=True):
-    id: str = ""
-    conversation_id: str | UnsetType | None = UNSET
-    metadata: dict[str, Any] | UnsetType | None = UNSET
-
-
-class _OfResponse(Struct, frozen=True):
-    response: _Response
-
-
-_decode_head = msgspec.json.Decoder(_Head).decode
-_decode_response = msgspec.json.Decoder(_OfResponse).decode
-_decode_error = msgspec.json.Decoder(events.Error).decode
-
-_APPEND = b'{"type":"input_audio_buffer.append"'
-_CREATED = b'{"type":"response.created"'
-_DONE = b'{"type":"response.done"'
-_ERROR = b'{"type":"error"'
-_COMMITTED = b'{"type":"input_audio_buffer.committed"'
+_NOTED = frozenset(
+    {
+        events.ResponseCreated,
+        events.ResponseDone,
+        events.InputAudioBufferCommitted,
+        events.Error,
+    }
+)
 
 
 class _Reply:
@@ -94,6 +68,7 @@ class Service:
         pace: How many seconds of speech are released in a second; None: at once.
         session_s: How long its session lives.
         epoch_s: The wall clock's time, in Unix seconds, when virtual time is 0.
+        carry: What goes over the line.
         note: Writes a line of the trace, or None.
         on_message: Told each message that the client sent, before it is handled.
     """
@@ -109,6 +84,7 @@ class Service:
         pace: float | None,
         session_s: float,
         epoch_s: float,
+        carry: Carry,
         note: Callable[[str], None] | None,
         on_message: Callable[[Service, Taken], None],
     ) -> None:
@@ -122,8 +98,10 @@ class Service:
             pace=pace,
             epoch_s=epoch_s,
         )
-        self.session.watch(clock, self._took, self._said)
-        self.protocol = ServerProtocol(self.session)
+        kinds = _NOTED if note is None else None
+        self.session.watch(clock, self._took, self._said, carry, kinds=kinds)
+        handed = carry is Carry.MESSAGES
+        self.protocol = (HandedServer if handed else ServerProtocol)(self.session)
         self.heard: Counter[int] = Counter()
         self.heard_of_item: dict[str, Counter[int]] = {}
         self.disorder: tuple[int, int] | None = None
@@ -183,12 +161,12 @@ class Service:
     def receive_event(self, event: events.ClientEvent) -> None:
         """Lets the session take an event that the client did not send: somebody else did."""
         if not self.session.closed:
-            ServerSession.receive_message(self.session, events.encode(event), self._clock.now)
+            ServerSession.receive_event(self.session, event, self._clock.now)
             self._work()
 
     def say(self, message: bytes) -> None:
         """Sends any text message to the client."""
-        self.session.odd.append(message)
+        self.session.say(message)
 
     def complain(self, code: str, *, close_code: int | None = None) -> None:
         """Sends an error that answers nothing, and closes where a code is given."""
@@ -273,49 +251,39 @@ class Service:
 
     # --- what passes ------------------------------------------------------------------------
 
-    def _took(self, message: bytes) -> tuple[str, str | None]:
-        if message.startswith(_APPEND):
-            self._count(message)
-            taken = Taken("input_audio_buffer.append", None, message)
-        else:
-            head = _decode_head(message)
-            event_id = head.event_id if isinstance(head.event_id, str) else None
-            taken = Taken(head.type, event_id, message)
-            if head.type == "input_audio_buffer.clear":
-                self.heard.clear()
+    def _took(self, taken: Taken) -> None:
+        if taken.type == "input_audio_buffer.append":
+            self._count(taken.event)
+        elif taken.type == "input_audio_buffer.clear":
+            self.heard.clear()
         if self._note is not None:
-            self._note(f"server {self.number} <- {brief_message(message)}")
+            self._note(f"server {self.number} <- {brief_message(taken.message)}")
         self._on_message(self, taken)
-        return taken.type, taken.event_id
 
-    def _count(self, message: bytes) -> None:
-        event = events.decode_client(message)
-        assert isinstance(event, events.InputAudioBufferAppend)
+    def _count(self, event: events.InputAudioBufferAppend) -> None:
         for block, count in blocks_of(event.audio):
             self.heard[block] += count
             if block < self.last_block:
                 self.disorder = self.last_block, block
             self.last_block = block
 
-    def _said(self, message: bytes) -> None:
-        if message.startswith(_CREATED):
-            response = _decode_response(message).response
-            self.begun.add(response.id)
-            if response.conversation_id is not None:
-                metadata = response.metadata if isinstance(response.metadata, dict) else {}
-                self.active = response.id
-                self.asked_by = metadata.get("client_event_id")
-        elif message.startswith(_DONE):
-            if _decode_response(message).response.id == self.active:
-                self.active = self.asked_by = None
-        elif message.startswith(_COMMITTED):
-            self._commit(message)
-        elif message.startswith(_ERROR):
-            self.errors.append(_decode_error(message).error)
+    def _said(self, event: events.ServerEvent) -> None:
+        match event:
+            case events.ResponseCreated(response=response):
+                self.begun.add(response.id)
+                if response.conversation_id is not None:
+                    metadata = response.metadata if isinstance(response.metadata, dict) else {}
+                    self.active = response.id
+                    self.asked_by = metadata.get("client_event_id")
+            case events.ResponseDone(response=response):
+                if response.id == self.active:
+                    self.active = self.asked_by = None
+            case events.InputAudioBufferCommitted(item_id=item_id):
+                self._committed.add(item_id)
+                self.heard -= self.heard_of_item.get(item_id, Counter())
+            case events.Error(error=details):
+                self.errors.append(details)
+            case _:
+                pass
         if self._note is not None:
-            self._note(f"server {self.number} -> {brief_message(message)}")
-
-    def _commit(self, message: bytes) -> None:
-        item_id = str(_decode_head(message).item_id)
-        self._committed.add(item_id)
-        self.heard -= self.heard_of_item.get(item_id, Counter())
+            self._note(f"server {self.number} -> {brief_message(events.encode(event))}")

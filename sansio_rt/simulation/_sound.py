@@ -47,9 +47,9 @@ class Voice:
             length_ms: Its length; whole blocks of it are spoken.
         """
         end = min(self._next + length_ms // BLOCK_MS, _LAST)
-        blocks = np.arange(self._next, end, dtype="<i2")
+        blocks = range(self._next, end)
         self._next = end
-        return np.repeat(blocks, BLOCK_SAMPLES).tobytes()
+        return b"".join([block.to_bytes(2, "little") * BLOCK_SAMPLES for block in blocks])
 
 
 def silence(length_ms: int) -> bytes:

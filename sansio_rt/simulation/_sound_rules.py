@@ -16,12 +16,13 @@ __all__ = ["CallerIsHeardOnce", "HeardIsReceivedIsSpoken"]
 class HeardIsReceivedIsSpoken(Invariant):
     """What was heard was received, and what was received is what the server spoke, in order."""
 
+    event_kinds = (AudioDelta,)
+
     def __init__(self) -> None:
         self._received: dict[str, int] = {}
 
     def on_event(self, event: SessionEvent) -> None:
-        if type(event) is not AudioDelta:
-            return
+        assert type(event) is AudioDelta
         message, frame = event.message, event.frame
         start = self._received.get(message.id, 0)
         if frame.start_sample != start:
@@ -66,8 +67,11 @@ class CallerIsHeardOnce(Invariant):
     is left of a turn that it moved.
     """
 
+    event_kinds = (SessionResumed,)
+
     def on_event(self, event: SessionEvent) -> None:
-        if type(event) is SessionResumed and self.world.service is not None:
+        assert type(event) is SessionResumed
+        if self.world.service is not None:
             self._at_most_once(self.world.service)
 
     def check(self) -> None:

@@ -6,16 +6,78 @@ connection may live whose session says nothing any more.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from typing import Any
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
+from .. import events
 from .._server_session import ServerSession
 from .._server_work import CloseWanted, Refusal
+from .._wire import TextMessage
+from ._carry import Carry
 from ._network import Clock
 
-__all__ = ["AnswerFault", "WatchedSession"]
+__all__ = ["AnswerFault", "Taken", "WatchedSession"]
+
+
+class Taken:
+    """A message of the client, as it comes to the server.
+
+    Attributes:
+        type: Its type.
+        event_id: Its id, or None.
+
+    Args:
+        type: See above.
+        event_id: See above.
+        message: Its text, where it came as one.
+        event: The event, where that was handed over.
+    """
+
+    __slots__ = ("_event", "_message", "event_id", "type")
+
+    def __init__(
+        self,
+        type: str,  # noqa: A002 (the wire's word)
+        event_id: str | None,
+        message: bytes | None = None,
+        event: events.ClientEvent | None = None,
+    ) -> None:
+        self.type = type
+        self.event_id = event_id
+        self._message = message
+        self._event = event
+
+    @property
+    def message(self) -> bytes:
+        """Its text; that of an event that was handed over is written for you."""
+        if self._message is None:
+            assert self._event is not None
+            self._message = events.encode(self._event)
+        return self._message
+
+    @property
+    def event(self) -> Any:
+        """The event that it is, of the class that belongs to its type."""
+        if self._event is None:
+            self._event = events.decode_client(self.message)
+        return self._event
+
+
+class _Head(Struct, frozen=True, gc=False):
+    type: str
+    event_id: str | UnsetType | None = UNSET
+
+
+_decode_head = msgspec.json.Decoder(_Head).decode
+
+
+def taken_of(message: bytes) -> Taken:
+    """A message that came as text."""
+    head = _decode_head(message)
+    return Taken(head.type, head.event_id if isinstance(head.event_id, str) else None, message)
 
 
 class AnswerFault(Struct, frozen=True):
@@ -27,29 +89,18 @@ class AnswerFault(Struct, frozen=True):
     """How much later it is given; None: never."""
 
 
-class _Item(Struct, frozen=True, gc=False):
-    id: str | UnsetType | None = UNSET
-
-
-class _Told(Struct, frozen=True, gc=False):
-    item_id: str | UnsetType | None = UNSET
-    item: _Item | UnsetType | None = UNSET
-
-
-_ERROR = b'{"type":"error"'
-_OF_ITEM = b'{"type":"conversation.item.'
+_OF_ITEM = "conversation.item."
 _ANSWERS = {
-    "session.update": (b'{"type":"session.updated"', _ERROR),
-    "input_audio_buffer.commit": (b'{"type":"input_audio_buffer.committed"', _OF_ITEM, _ERROR),
-    "input_audio_buffer.clear": (b'{"type":"input_audio_buffer.cleared"', _ERROR),
-    "conversation.item.create": (_OF_ITEM, _ERROR),
-    "conversation.item.delete": (_OF_ITEM, _ERROR),
-    "conversation.item.truncate": (_OF_ITEM, _ERROR),
-    "conversation.item.retrieve": (_OF_ITEM, _ERROR),
-    "response.cancel": (b'{"type":"response.done"', _ERROR),
+    "session.update": ("session.updated", "error"),
+    "input_audio_buffer.commit": ("input_audio_buffer.committed", _OF_ITEM, "error"),
+    "input_audio_buffer.clear": ("input_audio_buffer.cleared", "error"),
+    "conversation.item.create": (_OF_ITEM, "error"),
+    "conversation.item.delete": (_OF_ITEM, "error"),
+    "conversation.item.truncate": (_OF_ITEM, "error"),
+    "conversation.item.retrieve": (_OF_ITEM, "error"),
+    "response.cancel": ("response.done", "error"),
 }
-
-_decode_told = msgspec.json.Decoder(_Told).decode
+"""How the types of the answers to a command begin."""
 
 
 class WatchedSession(ServerSession):
@@ -57,7 +108,7 @@ class WatchedSession(ServerSession):
 
     Attributes:
         clock: Virtual time.
-        took: Told each message of the client; gives its type and event id.
+        took: Told each message of the client.
         said: Told each message for the client, those that never get there, too.
         faults: What becomes of answers that are still to be given.
         answered: Event ids of the client whose answer was given.
@@ -68,52 +119,92 @@ class WatchedSession(ServerSession):
         odd: Messages that no session says, to be sent.
     """
 
-    clock: Clock
-    took: Callable[[bytes], tuple[str, str | None]]
-    said: Callable[[bytes], None]
-
     def watch(
         self,
         clock: Clock,
-        took: Callable[[bytes], tuple[str, str | None]],
-        said: Callable[[bytes], None],
+        took: Callable[[Taken], None],
+        said: Callable[[events.ServerEvent], None],
+        carry: Carry,
+        *,
+        kinds: Collection[type] | None,
     ) -> None:
-        """Begins to show what passes."""
+        """Begins to show what passes.
+
+        Args:
+            clock: See above.
+            took: See above.
+            said: See above.
+            carry: Whether messages for the client are written when they leave.
+            kinds: The only events that `said` is told of; None: all.
+        """
         self.clock, self.took, self.said = clock, took, said
+        self._outbox.write = None
+        self._carry = carry
+        self._kinds = kinds
         self.faults: list[AnswerFault] = []
         self.answered: set[str] = set()
         self.withheld: set[str] = set()
         self.commit_withheld = False
         self.late = 0
         self.mute = False
-        self.odd: list[bytes] = []
-        self._ready: list[bytes] = []
+        self.odd: list[bytes | TextMessage] = []
+        self._ready: list[events.ServerEvent] = []
 
     def receive_message(self, message: str | bytes, now: float) -> None:
         """Shows it first; its answer may get lost."""
-        kind, event_id = self.took(message if isinstance(message, bytes) else message.encode())
+        text = message if isinstance(message, bytes) else message.encode()
+        take = super().receive_message
+        self._take(taken_of(text), lambda: take(message, now), now)
+
+    def receive_event(self, event: events.ClientEvent, now: float) -> None:
+        """Shows it first; its answer may get lost."""
+        event_id = getattr(event, "event_id", None)
+        event_id = event_id if isinstance(event_id, str) else None
+        take = super().receive_event
+        self._take(Taken(event.type, event_id, None, event), lambda: take(event, now), now)
+
+    def _take(self, taken: Taken, take: Callable[[], None], now: float) -> None:
+        self.took(taken)
+        event_id = taken.event_id
         if event_id is None:
-            super().receive_message(message, now)
+            take()
             return
-        fault = next((fault for fault in self.faults if fault.answer_to == kind), None)
+        fault = None
+        if self.faults:
+            fault = next((fault for fault in self.faults if fault.answer_to == taken.type), None)
         if fault is not None:
             self._replies.release(now)  # else that is done with the answer
-        self._ready += self._made()
-        super().receive_message(message, now)
+        made = self._made()
+        if made:
+            self._ready += made
+        take()
         made = self._made()
         if fault is None:
             self._give(event_id, made)
             return
         self.faults.remove(fault)
-        answers = _ANSWERS[kind]
-        self._ready += [told for told in made if not told.startswith(answers)]
-        self._withhold(fault, event_id, [told for told in made if told.startswith(answers)])
+        answers = _ANSWERS[taken.type]
+        self._ready += [told for told in made if not told.type.startswith(answers)]
+        answer = [told for told in made if told.type.startswith(answers)]
+        self._withhold(fault, event_id, answer)
 
-    def messages_to_send(self) -> list[bytes]:
-        """What was said, and what no session says; nothing where it is mute."""
-        ready, self._ready = self._ready + self._made(), []
-        odd, self.odd = self.odd, []
-        return odd if self.mute else ready + odd
+    def messages_to_send(self) -> list[Any]:
+        """What was said, and what no session says; nothing of the first where it is mute."""
+        ready, odd = self._made(), self.odd
+        if self._ready:
+            ready, self._ready = self._ready + ready, []
+        if odd:
+            self.odd = []
+        if self.mute:
+            return odd
+        messages: list[Any] = ready
+        if self._carry is Carry.BYTES:
+            messages = [events.encode(event) for event in ready]
+        return messages + odd if odd else messages
+
+    def say(self, message: bytes) -> None:
+        """Sends any text message to the client."""
+        self.odd.append(message if self._carry is Carry.BYTES else TextMessage(message))
 
     def close(self) -> None:
         """It is over, and what it had to say, too."""
@@ -127,22 +218,27 @@ class WatchedSession(ServerSession):
         if close_code is not None:
             self._outbox.ask(CloseWanted(close_code, code))
 
-    def _made(self) -> list[bytes]:
-        messages = super().messages_to_send()
-        for message in messages:
-            self.said(message)
-        return messages
+    def _made(self) -> list[events.ServerEvent]:
+        made: list[events.ServerEvent] = self._outbox.take_messages()
+        kinds = self._kinds
+        for event in made:
+            if kinds is None or type(event) in kinds:
+                self.said(event)
+        return made
 
-    def _give(self, event_id: str, answer: list[bytes]) -> None:
+    def _give(self, event_id: str, answer: list[events.ServerEvent]) -> None:
         self._ready += answer
         if not self.mute:
             self.answered.add(event_id)
 
-    def _withhold(self, fault: AnswerFault, event_id: str, answer: list[bytes]) -> None:
+    def _withhold(
+        self, fault: AnswerFault, event_id: str, answer: list[events.ServerEvent]
+    ) -> None:
         if fault.answer_to == "input_audio_buffer.commit":
             self.commit_withheld = True
-        for told in map(_decode_told, answer):
-            item_id = told.item.id if isinstance(told.item, _Item) else told.item_id
+        for event in answer:
+            about = getattr(event, "item", event)
+            item_id = getattr(about, "id", None) or getattr(about, "item_id", None)
             if isinstance(item_id, str):
                 self.withheld.add(item_id)
         if fault.late_s is None:

@@ -7,20 +7,28 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 from .._client import ClientProtocol
 from .._connection import ConnectionState
 from .._conversation import ConversationItem
 from .._endpoint import Endpoint
-from .._errors import RealtimeError
-from .._generations import GeneratedCall, GenerationStatus
-from .._session_events import AudioDelta, CallReady, SessionEvent, SessionResumed
+from .._errors import LocalProtocolError, RealtimeError
+from .._generations import GenerationStatus
+from .._session_events import AudioDelta, CallReady, SessionResumed
 from .._sources import CountingBytes, SequentialIds
+from ._carry import Carry
 from ._chance import Chances
 from ._dial_fault import DialFault
 from ._driver import EPOCH_S, Driver, Unreachable
 from ._history_rules import Asked
-from ._invariants import Invariant, Violation
+from ._invariants import (
+    Invariant,
+    Violation,
+    looking_at_event,
+    looking_at_message,
+    looking_at_steps,
+)
 from ._mind import Mind, ScriptedMind, Tools, VariedTools
 from ._network import Line, Pipe, Weather
 from ._peers import Peer, Rejecting, Silent
@@ -71,6 +79,7 @@ class World:
         invariants: What must hold; fresh ones, since they keep state.
         mind: Thinks of the server's replies.
         tools: Runs the client's tools.
+        carry: What goes over the lines.
         traced: Whether to keep a trace.
     """
 
@@ -82,6 +91,7 @@ class World:
         *,
         mind: Mind | None = None,
         tools: Tools | None = None,
+        carry: Carry = Carry.BYTES,
         traced: bool = False,
     ) -> None:
         self.now = START_S
@@ -99,9 +109,9 @@ class World:
         self.dial_faults: deque[DialFault] = deque()
         self.playback = Playback(self)
         self._invariants = list(invariants)
-        self._on_events = [i.on_event for i in invariants if _has(i, "on_event")]
-        self._on_messages = [i.on_message for i in invariants if _has(i, "on_message")]
-        self._checks = [i.check for i in invariants if _has(i, "check")]
+        self._kinds = tuple(map(type, invariants))
+        self._on_messages: dict[str, list[Callable[[Service, Taken], None]]] = {}
+        self._checks = [self._invariants[place].check for place in looking_at_steps(self._kinds)]
         self._mind = mind or ScriptedMind(varied=plan.setup.varied)
         self._tools = tools or VariedTools()
         self._tool_chance = chances("tools")
@@ -123,7 +133,8 @@ class World:
             retry=setup.retry,
             timing=setup.timing,
         )
-        self.driver = Driver(self.client, self, self, self._on_event, self._note)
+        self._carry = carry
+        self.driver = Driver(self.client, self, self, self._looking_at, self._note, carry=carry)
 
     # --- time -------------------------------------------------------------------------------
 
@@ -264,21 +275,23 @@ class World:
     def _settle(self) -> None:
         """Hands on bytes and events until nobody has any."""
         driver = self.driver
-        moved, rounds = True, 0
+        moved, over, rounds = True, False, 0
         while moved:
             rounds += 1
             if rounds > MOST_ROUNDS:
                 raise Violation("nothing goes on for ever", f"{rounds} rounds in no time")
-            moved = driver.take_events()
-            moved |= driver.flush()
+            driver.take_events()
+            moved = driver.flush()
             for line, peer in self._peers:
                 data = peer.data_to_send()
                 if data:
                     line.down.send(data)
                     moved = True
                 if peer.over:
+                    over = True
                     line.down.finish()
-        self._peers = [(line, peer) for line, peer in self._peers if not peer.over]
+        if over:
+            self._peers = [(line, peer) for line, peer in self._peers if not peer.over]
 
     # --- what the driver asks of the network ------------------------------------------------
 
@@ -322,6 +335,8 @@ class World:
         if fault is not None and fault.kind == "silent":
             return Silent()
         if fault is not None and fault.kind.isdigit():
+            if self._carry is not Carry.BYTES:
+                raise LocalProtocolError("a connect is rejected in HTTP: have bytes carried")
             return Rejecting(int(fault.kind), fault.retry_after_s)
         service = Service(
             len(self.services) + 1,
@@ -332,6 +347,7 @@ class World:
             pace=self.plan.setup.pace,
             session_s=self.plan.setup.session_s,
             epoch_s=EPOCH_S,
+            carry=self._carry,
             note=self._note,
             on_message=self._on_message,
         )
@@ -342,21 +358,29 @@ class World:
 
     # --- what happens -----------------------------------------------------------------------
 
-    def _on_event(self, event: SessionEvent) -> None:
-        if isinstance(event, AudioDelta):
-            self.playback.take(event)
-        elif isinstance(event, CallReady):
-            self._run_tool(event.call)
-        elif isinstance(event, SessionResumed):
-            self._excuse(event)
-        for on_event in self._on_events:
-            on_event(event)
+    def _looking_at(self, kind: type) -> list[Callable[[Any], None]]:
+        """Who is told of events of a kind: this run itself, then the invariants in their order."""
+        own: dict[type, Callable[[Any], None]] = {
+            AudioDelta: self.playback.take,
+            CallReady: self._run_tool,
+            SessionResumed: self._excuse,
+        }
+        invariants = [self._invariants[place] for place in looking_at_event(self._kinds, kind)]
+        first = [own[kind]] if kind in own else []
+        return [*first, *(invariant.on_event for invariant in invariants)]
 
     def _on_message(self, service: Service, taken: Taken) -> None:
-        for on_message in self._on_messages:
+        kind = taken.type
+        looking = self._on_messages.get(kind)
+        if looking is None:
+            places = looking_at_message(self._kinds, kind)
+            looking = [self._invariants[place].on_message for place in places]
+            self._on_messages[kind] = looking
+        for on_message in looking:
             on_message(service, taken)
 
-    def _run_tool(self, call: GeneratedCall) -> None:
+    def _run_tool(self, event: CallReady) -> None:
+        call = event.call
         generation = call.generation
         if not generation.in_conversation:
             return  # the conversation has no place for its output
@@ -489,8 +513,3 @@ class World:
         if not line.idle or driver.carries_others:
             return "bytes are under way"
         return "" if service.idle else "the server is busy"
-
-
-def _has(invariant: Invariant, method: str) -> bool:
-    """Whether an invariant looks at something, so that the others need not be asked."""
-    return getattr(type(invariant), method) is not getattr(Invariant, method)

@@ -89,7 +89,7 @@ def test_a_silence_that_was_refused_is_forgotten() -> None:
     (create,) = [c for c in pair.client.commands if c.kind is CommandKind.CREATE_ITEM]
     pair.inject(message("error", error={"type": "x", "message": "no", "event_id": create.event_id}))
     assert create.outcome is Outcome.REFUSED
-    assert pair.client._responses.trials._silences._items == {}
+    assert pair.client._responses.trials.silences.items == {}
 
 
 def test_a_broken_model_that_says_nothing_at_all_is_not_waited_for() -> None:

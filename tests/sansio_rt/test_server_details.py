@@ -194,19 +194,24 @@ def test_an_image_has_a_detail_that_exists() -> None:
     ],
 )
 def test_what_a_mind_reads_of_a_message(item: events.Item, heard: str, turn: str) -> None:
-    found = Record("i", item, None, heard).turn()
+    found = Record("i", item, None, heard).read()[0]
     assert found == HistoryTurn(*turn.split(": ", 1))  # type: ignore[arg-type]
 
 
-def test_an_item_is_read_once_and_anew_where_it_or_its_words_change() -> None:
+def test_an_item_is_read_once_and_anew_where_it_its_words_or_its_sound_change() -> None:
     record = Record("i", message("user", events.InputText(text="a")))
-    first = record.turn()
-    assert record.turn() is first
-    record.item = message("user", events.InputText(text="b"))
-    assert record.turn() == HistoryTurn("user", "b")
+    first = record.read()
+    assert record.read() is first
+    record.item = message("user", events.InputText(text="b" * 8))
+    assert record.read() == (HistoryTurn("user", "b" * 8), Tally(text=2))
     record.heard = "c"
-    assert record.turn() == HistoryTurn("user", "b c")
-    assert record.turn() is record.turn()
+    assert record.read()[0] == HistoryTurn("user", "b" * 8 + " c")
+    record.sound = Sound(AudioFormat.PCM16)
+    record.sound.data += bytes(48 * 1000)
+    assert record.read()[1] == Tally(audio=10)
+    record.sound.cut(500)
+    assert record.read()[1] == Tally(audio=5)
+    assert record.read() is record.read()
 
 
 @pytest.mark.parametrize(
@@ -225,7 +230,7 @@ def test_what_an_item_costs(item: events.Item, sound_ms: int | None, tally: Tall
     if sound_ms is not None:
         sound = Sound(AudioFormat.PCM16)
         sound.data += bytes(48 * sound_ms)
-    assert Record("i", item, sound, "").tally() == tally
+    assert Record("i", item, sound, "").read()[1] == tally
 
 
 def test_a_transcript_is_put_into_the_audio_and_nowhere_else() -> None:

@@ -409,7 +409,7 @@ def test_an_interrupt_that_the_cancel_outlasts_times_out() -> None:
         interrupt.result()
     pair.pass_time(5)
     assert pair.client.commands == []
-    assert pair.client._requests._interrupts == []
+    assert pair.client._requests.interrupts == []
 
 
 def test_an_interrupt_is_over_when_the_connection_is() -> None:

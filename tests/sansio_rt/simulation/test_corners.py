@@ -132,7 +132,7 @@ def test_a_refused_call_is_kept_and_shown_in_the_trace(traced: bool) -> None:
 def test_rounds_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     made = world()
     monkeypatch.setattr(_world, "MOST_ROUNDS", 3)
-    monkeypatch.setattr(made.driver, "take_events", lambda: True)
+    monkeypatch.setattr(made.driver, "flush", lambda: True)
     with pytest.raises(Violation, match="4 rounds in no time"):
         made._settle()
 
@@ -147,9 +147,9 @@ def test_what_the_client_says_is_lost_need_not_be_heard() -> None:
     made = world()
     made.pushed = {1: 24, 2: 24}
     resumed = SessionResumed(away_s=1.0, replayed=0, left_out=(), audio_lost_ms=0.0)
-    made._on_event(resumed)
+    made._excuse(resumed)
     assert made.cleared == set()
-    made._on_event(SessionResumed(away_s=1.0, replayed=0, left_out=("item_1",), audio_lost_ms=20.0))
+    made._excuse(SessionResumed(away_s=1.0, replayed=0, left_out=("item_1",), audio_lost_ms=20.0))
     assert made.cleared == {1, 2}
     assert made.deleted == {"item_1"}
 
