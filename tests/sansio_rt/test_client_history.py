@@ -91,6 +91,7 @@ def test_an_answered_creation_answers_the_deletion_before_it() -> None:  # C3, C
     )
     pair.inject(events.encode(added))
     assert (deletion.outcome, creation.outcome) == (Outcome.ACKNOWLEDGED, Outcome.ACKNOWLEDGED)
+    assert deletion.result() == a.id
     assert texts(pair) == ["b", "changed", "c"]
     assert [type(event) for event in pair.events[-4:]] == [
         ItemDeleted,

@@ -375,3 +375,12 @@ def test_kinds_without_a_status_are_taken_as_they_come() -> None:
     for label in ("files", "mail"):
         conversation.put(events.McpListTools(server_label=label, id="m"))
     assert conversation.items() == [events.McpListTools(server_label="mail", id="m")]
+
+
+def test_what_was_not_heard_once_is_not_heard_later() -> None:  # G14
+    entry = filled("a").get("a")
+    assert entry is not None
+    assert (entry.heard_ms, entry.retold_ms) == (None, 0.0)
+    for told_ms, heard_ms in ((2_000, 2_000), (1_000, 1_000), (1_500, 1_000)):
+        entry.note_heard(told_ms)
+        assert entry.heard_ms == heard_ms

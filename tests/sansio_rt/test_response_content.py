@@ -268,3 +268,9 @@ def test_whatever_comes_first_is_the_first_token(first: bytes, has_audio: bool) 
     pair.inject(done())
     assert generation.metrics.first_token_s == 3.0
     assert generation.metrics.first_audio_s == (3.0 if has_audio else None)
+
+
+def test_a_message_that_only_its_end_tells_of_has_its_place() -> None:  # G6, G13
+    found = told(finished(said({"type": "output_text", "text": "x"}), 2))
+    (started,) = of(MessageStarted, found)
+    assert started.message.output_index == 2
