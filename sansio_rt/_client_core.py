@@ -110,7 +110,7 @@ class ClientCore(ClientLife):
             elif command.kind is CommandKind.REPLY:
                 self._requests.on_expired(command)
             elif command.kind is CommandKind.CREATE_ITEM:
-                self._replay.keep_output(command)
+                self._replay.keep(command)
             elif command.kind is CommandKind.CANCEL:
                 self._responses.end_unanswered(command.key)
             self._tray.session_events.append(CommandEnded(command))

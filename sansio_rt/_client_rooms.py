@@ -104,11 +104,15 @@ class ClientRooms:
             keep_s=0.0 if settings.retry is None else self.limits.max_kept_audio_s,
             arbiter=self._requests.arbiter,
         )
+        self._replay = Replay(
+            self._tray, self.conversation, self._requests, answer_timeout_s=patience
+        )
         self._history = History(
             self._tray,
             self.conversation,
             answer_timeout_s=patience,
             spoken=self._input.untranscribed,
+            is_there=self._replay.forget,
         )
         recoveries = self.limits.max_text_recoveries
         if recoveries is None:
@@ -121,9 +125,6 @@ class ClientRooms:
             text_recoveries=recoveries,
             limits=self.limits,
             silence_s=self.timing.response_silence_s,
-        )
-        self._replay = Replay(
-            self._tray, self.conversation, self._requests, answer_timeout_s=patience
         )
         self._retry = settings.retry
         self._lost_at: float | None = None

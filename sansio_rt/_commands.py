@@ -60,6 +60,7 @@ class Command:
         error: Why it failed, or None.
         abandoned: The caller gave up waiting; a late answer is undone where it can be.
         event: The event itself, of those commands that a lost connection does not end.
+        replaces: It creates an item in the place of one that is on its way out.
     """
 
     __slots__ = (
@@ -71,6 +72,7 @@ class Command:
         "key",
         "kind",
         "outcome",
+        "replaces",
         "value",
     )
 
@@ -84,6 +86,7 @@ class Command:
         self.error: RealtimeError | None = None
         self.abandoned = False
         self.event: events.ClientEvent | None = None
+        self.replaces = False
 
     def __repr__(self) -> str:
         state = self.outcome.value if self.outcome else "outstanding"

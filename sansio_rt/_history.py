@@ -30,6 +30,7 @@ class History:
         conversation: The mirror.
         answer_timeout_s: How long the service may take to acknowledge an edit.
         spoken: Gives the audio of turns whose words are not known, by item id.
+        is_there: Told the id of each item that the server has.
     """
 
     def __init__(
@@ -39,8 +40,10 @@ class History:
         *,
         answer_timeout_s: float,
         spoken: Callable[[], Mapping[str, bytes]],
+        is_there: Callable[[str], None],
     ) -> None:
         self._tray = tray
+        self._is_there = is_there
         self._spoken = spoken
         self._conversation = conversation
         self._answer_timeout_s = answer_timeout_s
@@ -78,7 +81,8 @@ class History:
             item = _with_id(item, item_id)
         else:
             self._check_free(item_id)
-        return self._issue(
+        replaces = self._is_going(item_id)
+        command = self._issue(
             CommandKind.CREATE_ITEM,
             item_id,
             lambda event_id: events.ConversationItemCreate(
@@ -86,6 +90,8 @@ class History:
             ),
             beyond_limit=beyond_limit,
         )
+        command.replaces = replaces
+        return command
 
     def delete(self, item_id: str, *, beyond_limit: bool = False) -> Command:
         """Asks to take out an item.
@@ -257,6 +263,7 @@ class History:
                 StrayEvent(event=event, reason="an item without an id")
             )
             return
+        self._is_there(item_id)
         command = self._tray.commands.find(CommandKind.CREATE_ITEM, item_id)
         if command is not None:
             self._settle_deletion_before(command)

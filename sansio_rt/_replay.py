@@ -24,7 +24,7 @@ from ._tray import Tray
 
 __all__ = ["Replay", "retold"]
 
-_MOST_OUTPUTS = 1024
+_MOST_KEPT = 1024
 
 
 class Replay:
@@ -56,8 +56,8 @@ class Replay:
         self._outstanding: deque[Command] = deque()
         # Items that are not said again, and what was before each.
         self._gone: dict[str, str] = {}
-        # Outputs of calls that were not answered in time, by item id.
-        self._outputs: dict[str, events.FunctionCallOutput] = {}
+        # Creations that were not answered in time, by item id.
+        self._kept: dict[str, events.ConversationItemCreate] = {}
         self.left_out: list[str] = []
         self.replayed = 0
 
@@ -79,19 +79,24 @@ class Replay:
         """Whether a command is one of this replay, which ends with the connection."""
         return command in self._outstanding
 
-    def keep_output(self, command: Command) -> None:
-        """A creation was not answered in time; where it was a call's one output, it is kept (T9).
+    def keep(self, command: Command) -> None:
+        """A creation was not answered in time: what nobody could make again is kept (C3, T9).
 
-        Whoever made it was told, and cannot make it again. Where the connection turns out to be lost, it is
-        said on the next one; where it lives, the answer may yet come.
+        That is a call's one output, and an item that took the place of one: whoever moved it may not
+        have its sound. Where the connection turns out to be lost, it is said on the next one; where it
+        lives, the answer may yet come.
         """
         event = command.event
-        if isinstance(event, events.ConversationItemCreate) and isinstance(
-            event.item, events.FunctionCallOutput
+        if isinstance(event, events.ConversationItemCreate) and (
+            command.replaces or isinstance(event.item, events.FunctionCallOutput)
         ):
-            self._outputs[command.key] = event.item
-            while len(self._outputs) > _MOST_OUTPUTS:
-                del self._outputs[next(iter(self._outputs))]
+            self._kept[command.key] = event
+            while len(self._kept) > _MOST_KEPT:
+                del self._kept[next(iter(self._kept))]
+
+    def forget(self, item_id: str) -> None:
+        """An item is there, however late the answer was: from here on it is like any."""
+        self._kept.pop(item_id, None)
 
     def begin(
         self,
@@ -109,7 +114,7 @@ class Replay:
         """
         self._gone.clear()
         self.replayed = len(told)
-        self._put_outputs()
+        kept = self._put_kept()
         self._outstanding.clear()
         calls: set[str] = set()
         items: list[events.Item] = []
@@ -119,7 +124,11 @@ class Replay:
                 self._drop(entry.id)
                 self._tray.acknowledge(deletion, entry.id)
                 continue
-            item = None if entry.id in refused else self._sayable(entry, spoken, calls)
+            item = kept.get(entry.id)
+            if entry.id in refused:
+                item = None
+            elif item is None:
+                item = self._sayable(entry, spoken, calls)
             if item is None or not self._may_say(item):
                 self._leave_out(entry.id)
                 continue
@@ -132,21 +141,30 @@ class Replay:
             self._say(event)
         self._repeat_edits(calls)
 
-    def _put_outputs(self) -> None:
-        """Takes the outputs that were kept into the mirror, each behind its call."""
-        places = {
+    def _put_kept(self) -> dict[str, events.Item]:
+        """Takes what was kept into the mirror, where it was to go; gives the messages, with their sound."""
+        calls = {
             entry.item.call_id: entry.id
             for entry in self._conversation
-            if self._outputs and isinstance(entry.item, events.FunctionCall)
+            if self._kept and isinstance(entry.item, events.FunctionCall)
         }
-        for item_id, item in self._outputs.items():
-            place = places.get(item.call_id)
-            if place is not None and item_id not in self._conversation:
-                self._conversation.put(item, place)
-                entry = self._conversation.get(item_id)
-                assert entry is not None
-                self._tray.session_events.append(ItemAdded(entry=entry, orphaned=False))
-        self._outputs.clear()
+        messages: dict[str, events.Item] = {}
+        for item_id, event in self._kept.items():
+            item, place = event.item, event.previous_item_id
+            if isinstance(item, events.FunctionCallOutput):
+                place = calls.get(item.call_id)
+                if place is None:
+                    continue
+            if item_id in self._conversation:
+                continue
+            self._conversation.put(item, None if place == ROOT else place or UNSET)
+            entry = self._conversation.get(item_id)
+            assert entry is not None
+            self._tray.session_events.append(ItemAdded(entry=entry, orphaned=False))
+            if isinstance(item, events.Message):
+                messages[item_id] = item
+        self._kept.clear()
+        return messages
 
     def items(self, spoken: Mapping[str, bytes]) -> list[events.Item]:
         """The conversation as it could be said now; nothing is changed.

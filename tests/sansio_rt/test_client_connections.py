@@ -183,10 +183,10 @@ def test_outputs_that_nobody_acknowledges_are_kept_in_bounds() -> None:  # T9
         command = Command(f"event_{number}", CommandKind.CREATE_ITEM, f"item_{number}")
         output = events.FunctionCallOutput(call_id=f"c{number}", output="", id=command.key)
         command.event = events.ConversationItemCreate(item=output)
-        replay.keep_output(command)
-    assert 0 < len(replay._outputs) < 5_000
-    assert "item_0" not in replay._outputs
-    assert "item_4999" in replay._outputs
+        replay.keep(command)
+    assert 0 < len(replay._kept) < 5_000
+    assert "item_0" not in replay._kept
+    assert "item_4999" in replay._kept
 
 
 def test_nothing_is_in_force_before_the_server_has_said_so() -> None:  # S4

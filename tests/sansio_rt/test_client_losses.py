@@ -521,6 +521,48 @@ def test_a_cut_that_was_not_answered_can_be_asked_for_again() -> None:  # G14
     assert pair.client.truncate(item_id, audio_end_ms=1_000) is None
 
 
+def test_a_moved_turn_outlives_a_late_deletion_and_no_creation() -> None:  # C3, N3
+    pair = steady()
+    pair.client.push_audio(SECOND)
+    pair.client.commit_audio()
+    pair.run()
+    for words in ("a", "b"):
+        pair.client.send_message(words)
+    pair.run()
+    turn, *others = pair.client.conversation.items()
+    moved = pair.client.update_conversation([*others, turn])
+    pair.client.data_to_send()
+    pair.pass_time(11.0)
+    assert [command.outcome for command in moved] == [Outcome.DEADLINE] * 2
+    turn_id = pair.client.conversation.ids()[0]
+    pair.inject(events.encode(events.ConversationItemDeleted(item_id=turn_id, event_id="e")))
+    pair.cut()
+    pair.reconnect()
+    assert pair.client.conversation.ids()[-1] == turn_id
+    assert told(pair)[-1] == ("user", "input_audio")
+    agree(pair)
+
+
+def test_a_moved_item_that_was_deleted_later_stays_away() -> None:  # C3
+    pair = steady()
+    for words in ("a", "b", "c"):
+        pair.client.send_message(words)
+    pair.run()
+    first, *others = pair.client.conversation.items()
+    pair.client.update_conversation([*others, first])
+    request = pair.client.data_to_send()
+    pair.pass_time(11.0)
+    pair.server.receive_data(request, pair.now)
+    pair.run()
+    item_id = pair.client.conversation.ids()[-1]
+    pair.client.delete_item(item_id)
+    pair.run()
+    pair.cut()
+    pair.reconnect()
+    assert [words for _, words in told(pair)] == ["b", "c"]
+    agree(pair)
+
+
 # --- edits ----------------------------------------------------------------------------------------
 
 

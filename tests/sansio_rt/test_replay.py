@@ -299,9 +299,9 @@ def test_an_output_on_its_way_needs_its_call_there_or_on_its_way() -> None:  # T
 
 def test_an_output_that_was_not_answered_in_time_goes_behind_its_call() -> None:  # T9
     room = Room(call("call"), said("a"))
-    room.replay.keep_output(room.ask(create(output("o1"))))
-    room.replay.keep_output(room.ask(create(said("no output"), "e2"), at=1.0))
-    room.replay.keep_output(room.ask(create(output("o2", "never called"), "e3"), at=1.0))
+    room.replay.keep(room.ask(create(output("o1"))))
+    room.replay.keep(room.ask(create(said("no output"), "e2"), at=1.0))
+    room.replay.keep(room.ask(create(output("o2", "never called"), "e3"), at=1.0))
     room.tray.commands.end_all(CommandRefused("late"))
     assert ids(room.begin()) == ["call", "o1", "a"]
     (added,) = room.told_events(ItemAdded)
@@ -309,6 +309,44 @@ def test_an_output_that_was_not_answered_in_time_goes_behind_its_call() -> None:
     room.tray.commands.end_all(CommandRefused("lost again"))
     room.tray.session_events.clear()
     assert ids(room.begin()) == ["call", "o1", "a"]
+    assert not room.told_events(ItemAdded)
+
+
+@pytest.mark.parametrize(
+    ("place", "order"),
+    [
+        ("a", ["a", "moved", "b"]),
+        ("root", ["moved", "a", "b"]),
+        (UNSET, ["a", "b", "moved"]),
+        ("gone", ["a", "b", "moved"]),
+    ],
+)
+def test_an_item_that_took_the_place_of_one_is_kept_where_nobody_answers(
+    place: Any, order: list[str]
+) -> None:  # C3
+    room = Room(said("a"), said("b"))
+    sound = events.Message(role="user", content=[events.InputAudio(audio="AQA=")], id="moved")
+    command = room.ask(create(sound, previous_item_id=place))
+    command.replaces = True
+    room.replay.keep(command)
+    room.tray.commands.end_all(CommandRefused("late"))
+    sent = room.begin()
+    assert ids(sent) == order
+    assert sent[order.index("moved")].item == sound  # with its sound
+    (added,) = room.told_events(ItemAdded)
+    assert (added.entry.id, added.orphaned) == ("moved", False)
+
+
+def test_what_was_kept_is_not_said_where_it_is_there_or_was_there() -> None:  # C3, T9
+    room = Room(said("a"), said("there"), call("call"))
+    for number, item in enumerate((said("there", "new"), said("was there"), output("o1"))):
+        command = room.ask(create(item, f"e{number}"), at=1.0)
+        command.replaces = True
+        room.replay.keep(command)
+    room.replay.forget("was there")  # its answer came late, and somebody deleted it then
+    room.replay.forget("o1")
+    room.tray.commands.end_all(CommandRefused("late"))
+    assert ids(room.begin()) == ["a", "there", "call"]
     assert not room.told_events(ItemAdded)
 
 
