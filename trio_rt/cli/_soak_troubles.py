@@ -97,7 +97,16 @@ _THE_END = frozenset(
         "speech unanswered",
     }
 )
-_NO_ANSWER = frozenset({"CommandTimeout", "turn timed out", "EditsFailed", "speech unanswered"})
+_NO_ANSWER = frozenset(
+    {
+        "CommandTimeout",
+        "turn timed out",
+        "EditsFailed",
+        "speech unanswered",
+        # Who waits in vain speaks again, which cuts off the answer that comes late.
+        "generation cancelled",
+    }
+)
 # Where messages are missing, doubled or out of order, the client's picture of the conversation is wrong.
 _UNSOUND = frozenset(
     {"stray event", "server error", "no audio", "CommandRefused", "LocalProtocolError"}
@@ -110,7 +119,7 @@ _EXPLAINED: Mapping[Trouble, frozenset[str]] = {
     Trouble.GONE: _THE_END,
     Trouble.CUT: _THE_END,
     Trouble.RESET: _THE_END,
-    Trouble.NOISE: _THE_END | {"FrameError"},
+    Trouble.NOISE: _THE_END | {"FrameError", "HandshakeRejected"},
     Trouble.HALF_OPEN: _THE_END | _NO_ANSWER,
     Trouble.STALLED: _THE_END | _NO_ANSWER,
     Trouble.SILENT: _THE_END | _NO_ANSWER,
