@@ -33,7 +33,7 @@ class Edit(Action, frozen=True, kw_only=True, tag=True):
         item = wanted.pop(place)
         if self.how == "drop":
             world.excuse_item(item_id_of(item))
-        elif isinstance(item, events.Message) and item.role == "user":
+        elif isinstance(item, events.Message):
             wanted.append(item)
         else:
             wanted.insert(place, item)
@@ -62,8 +62,6 @@ class Rewrite(Action, frozen=True, kw_only=True, tag=True):
 def _edit(world: World, how: str, change: Callable[[list[events.Item]], list[events.Item]]) -> None:
     def edit() -> Sequence[Command]:
         client = world.client
-        if any(command.kind is CommandKind.TRUNCATE_ITEM for command in client.commands):
-            return []  # what was heard of that answer is not known yet, and a move would say all of it
         base = client.conversation.items()
         leaving = {c.key for c in client.commands if c.kind is CommandKind.DELETE_ITEM}
         there = [item_id for item_id in client.conversation.ids() if item_id not in leaving]

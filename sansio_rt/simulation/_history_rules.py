@@ -36,10 +36,12 @@ class Asked:
     Attributes:
         cuts: The furthest that each answer was to be cut at, in milliseconds, by item id.
         made: The cuts that the client took: item id, milliseconds, and the command, if it came to one.
+        reworded: Ids of answers whose words were cut.
         edits: The edits of the conversation.
     """
 
     def __init__(self) -> None:
+        self.reworded: set[str] = set()
         self.cuts: dict[str, int] = {}
         self.made: list[tuple[str, int, Command | None]] = []
         self.edits: list[EditMade] = []
@@ -89,9 +91,10 @@ class HistoryIsAsHeard(Invariant):
     def finish(self) -> None:
         service = self.world.service
         for item_id, end_ms, command in self.world.asked.made:
-            if (
-                command is None or command.outcome is not Outcome.REFUSED
-            ):  # also if it had no answer
+            if item_id in self.world.asked.reworded:
+                continue  # what was heard of it was said in another way, too
+            # Also where it had no answer.
+            if command is None or command.outcome is not Outcome.REFUSED:
                 self._heard_ms[item_id] = min(end_ms, self._heard_ms.get(item_id, end_ms))
         for (number, item_id), words in self._told.items():
             if service is not None and number == service.number:

@@ -313,6 +313,9 @@ class OneActiveReply(Invariant):
         active = self.world.driver.issued.get(service.asked_by)
         if active is None or active.command.outcome is Outcome.DEADLINE:
             return  # nobody waits for it any more
+        generation = active.command.value
+        if isinstance(generation, Generation) and generation.reason == "no_answer":
+            return  # nor where its cancel had no answer in time
         self.broken(f"{taken.event_id} asks for another while {active.command!r} is active")
 
 

@@ -123,6 +123,7 @@ class Truncate(Action, frozen=True, kw_only=True, tag=True):
         words = entry.text[: int(self.share * len(entry.text))]
         if not words:
             world.deleted.add(item_id)
+        world.asked.reworded.add(item_id)
         return world.client.truncate(item_id, heard_text=words)
 
 

@@ -13,8 +13,14 @@ from sansio_rt import Command, CommandKind, RetryPolicy
 from sansio_rt import _history as history
 from sansio_rt import _replay as replay
 from sansio_rt._history import History
+from sansio_rt._past import as_history
 from sansio_rt.simulation import Violation, Weather, actions, simulate, written
-from sansio_rt.simulation._history_rules import EditMade, EditsGiveWhatWasAsked, HistoryIsAsHeard
+from sansio_rt.simulation._history_rules import (
+    Asked,
+    EditMade,
+    EditsGiveWhatWasAsked,
+    HistoryIsAsHeard,
+)
 
 CUTS = actions.Truncate(at_s=4.0, which=1.0, share=0.1)
 
@@ -103,19 +109,26 @@ def test_an_edit_of_what_is_on_its_way_out_is_not_compared() -> None:
     assert simulate(1, always(*plan, weather=Weather(latency_s=0.1))).violation is None
 
 
-def test_nobody_edits_while_a_cut_is_not_answered() -> None:
-    plan = [TALKS, CUTS, actions.Rewrite(at_s=4.001, which=0)]
-    simulation = always(*plan, weather=Weather(latency_s=0.1))
-    results = [simulate(seed, simulation, traced=True) for seed in range(20)]
-    assert all(result.violation is None for result in results)
-    assert any("edit: rewrite: []" in written(result.trace) for result in results)
+def test_an_answer_that_is_moved_whole_while_its_cut_is_not_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    types = [
+        actions.Type(at_s=at_s, words="more", role="user", reply=False, patient=True)
+        for at_s in (3.0, 3.1)
+    ]
+    moves = actions.Edit(at_s=4.001, which=0.3, how="move")
+    simulation = always(TALKS, *types, CUTS, moves, weather=Weather(latency_s=0.1))
+    assert all(simulate(seed, simulation).violation is None for seed in range(20))
+    monkeypatch.setattr(History, "_as_heard", lambda _, item: as_history(item))
+    found("is told", simulation)
 
 
 def test_history_that_is_told_to_nobody_is_not_compared() -> None:
     rule = HistoryIsAsHeard()
     rule._told = {(1, "item"): "some words"}
     rule._messages = {"item": SimpleNamespace(text="some words", received_ms=1_000)}  # type: ignore[dict-item]
-    asked = SimpleNamespace(made=[("item", 0, None)])
+    asked = Asked()
+    asked.made.append(("item", 0, None))
     rule.world = SimpleNamespace(service=None, asked=asked)  # type: ignore[assignment]
     rule.finish()
     rule.world = SimpleNamespace(service=SimpleNamespace(number=1), asked=asked)  # type: ignore[assignment]
