@@ -292,13 +292,16 @@ class ClientProtocol(ClientCore):
     def _cut_text(self, entry: ConversationItem, heard_text: str) -> Command | None:
         if heard_text == entry.text:
             return None
-        if not heard_text:
-            return self._history.delete(entry.id)
-        return self._history.replace(entry.id, as_history(entry.item, heard_text))
+        if heard_text:
+            command = self._history.replace(entry.id, as_history(entry.item, heard_text))
+        else:
+            command = self._history.delete(entry.id)
+        entry.heard_words = heard_text  # whatever becomes of the command
+        return command
 
     def _cut_audio(self, entry: ConversationItem, audio_end_ms: int) -> Command | None:
         if audio_end_ms < 1:
-            return self._history.delete(entry.id)
+            return self._delete_unheard(entry)
         running = self._responses.content.message(entry.id)
         received_ms = self._received_ms(entry)
         if not received_ms and entry.retold_ms:  # the server was told it in words
@@ -315,10 +318,15 @@ class ClientProtocol(ClientCore):
             return None
         end_ms = int(min(audio_end_ms, received_ms))
         if not end_ms:
-            return self._history.delete(entry.id)
+            return self._delete_unheard(entry)
         command = self._history.truncate(entry.id, end_ms)
         entry.received_ms = received_ms
         entry.note_heard(end_ms)  # whatever becomes of the command
+        return command
+
+    def _delete_unheard(self, entry: ConversationItem) -> Command:
+        command = self._history.delete(entry.id)
+        entry.heard_words = ""
         return command
 
     # --- replies ----------------------------------------------------------------------------

@@ -116,6 +116,8 @@ class ClientCore(ClientLife):
             self._tray.session_events.append(CommandEnded(command))
             if command is self._sign_of_life:
                 self._lose("takes audio and answers nothing (Timing.liveness_after_s)")
+        if self.state is ConnectionState.REPLAYING and self._replay.stuck:
+            self._lose("does not answer what it is told again (Timing.answer_timeout_s)")
         try:
             self._responses.cancel_silent(now)
         except RealtimeError as error:  # what was kept back leads us beyond a limit of ours

@@ -62,6 +62,7 @@ class ConversationItem:
         received_ms: Assistant audio received so far, in milliseconds.
         heard_ms: How much of it the caller heard, or None where nobody said otherwise: all of it.
         cut_ms: Where the server has cut it, or None where it has not (yet).
+        heard_words: What the caller heard of text, or None where nobody said otherwise: all of it.
         retold_ms: Length of the audio that the item's text stands for since another connection was told it
             in words; 0.0 where it has its audio, or never had any.
         before: The item in front of it, or None. Links are the mirror's to change.
@@ -73,6 +74,7 @@ class ConversationItem:
         "before",
         "cut_ms",
         "heard_ms",
+        "heard_words",
         "id",
         "item",
         "received_ms",
@@ -89,6 +91,7 @@ class ConversationItem:
         self.received_ms = 0.0
         self.heard_ms: int | None = None
         self.cut_ms: int | None = None
+        self.heard_words: str | None = None
         self.retold_ms = 0.0
         self.before: ConversationItem | None = None
         self.after: ConversationItem | None = None
@@ -117,8 +120,16 @@ class ConversationItem:
     @property
     def heard_text(self) -> str:
         """The text as far as the caller heard it, cut at a word's end by the share of audio heard."""
+        part = self.heard_part
+        return self.text if part is None else part
+
+    @property
+    def heard_part(self) -> str | None:
+        """The part of the text that was heard, or None where nobody said that it was but a part."""
+        if self.heard_words is not None:
+            return self.heard_words
         if self.heard_ms is None:
-            return self.text
+            return None
         return heard_words(self.text, self.heard_ms, self.received_ms)
 
     def note_heard(self, heard_ms: int) -> None:
@@ -178,10 +189,7 @@ class Conversation:
 
     def history(self) -> list[events.Item]:
         """The items in order as a client can create them again: text for audio, and only what was heard."""
-        return [
-            as_history(entry.item, None if entry.heard_ms is None else entry.heard_text)
-            for entry in self
-        ]
+        return [as_history(entry.item, entry.heard_part) for entry in self]
 
     def put(self, item: events.Item, previous_item_id: str | UnsetType | None = UNSET) -> Placement:
         """Takes in an item that the server added or finished.

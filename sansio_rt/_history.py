@@ -192,9 +192,9 @@ class History:
         if entry is not None and is_heard_only(item):
             audio = self._spoken().get(entry.id)
             return as_history(entry.item) if audio is None else as_spoken(entry.id, "user", audio)
-        if entry is None or entry.heard_ms is None or not same_content(entry.item, item):
+        if entry is None or not same_content(entry.item, item):
             return as_history(item)
-        return as_history(item, entry.heard_text)
+        return as_history(item, entry.heard_part)
 
     def note_gone(self, item_id: str) -> None:
         """The service does not know an item that we wanted to delete: it is gone already (C9)."""

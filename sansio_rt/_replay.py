@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from . import events
-from ._commands import Command, CommandKind
+from ._commands import Command, CommandKind, Outcome
 from ._conversation import Conversation, ConversationItem, item_id_of
 from ._diff import ROOT, CreateItem, DeleteItem, diff
 from ._errors import LocalProtocolError
@@ -64,11 +64,28 @@ class Replay:
     @property
     def settled(self) -> bool:
         """Whether everything that was said again was answered, well or not."""
-        while self._outstanding and self._outstanding[0].outcome is not None:
-            command = self._outstanding.popleft()
+        outstanding = self._outstanding
+        while outstanding and outstanding[0].outcome is not None:
+            command = outstanding.popleft()
             if command.error is not None:
                 self._leave_out(command.key)
-        return not self._outstanding
+        self._wait_for_next()
+        return not outstanding
+
+    @property
+    def stuck(self) -> bool:
+        """Whether the server has stopped to answer; a single answer that is lost is none of it."""
+        outstanding = self._outstanding
+        return (
+            bool(outstanding)
+            and outstanding[0].outcome is Outcome.DEADLINE
+            and all(command.outcome in (None, Outcome.DEADLINE) for command in outstanding)
+        )
+
+    def _wait_for_next(self) -> None:
+        """Bounds the wait for the oldest answer only: a long conversation may take its time."""
+        if self._outstanding and self._outstanding[0].deadline is None:
+            self._start_clock(self._outstanding[0])
 
     def take_left_out(self) -> tuple[str, ...]:
         """What could not be kept since the last call, over replays that were interrupted, too."""
@@ -134,12 +151,13 @@ class Replay:
                 continue
             entry.item = item
             entry.retold_ms = entry.heard_ms or entry.received_ms or entry.retold_ms
-            entry.heard_ms = entry.cut_ms = None
+            entry.heard_ms = entry.cut_ms = entry.heard_words = None
             entry.received_ms = 0.0
             items.append(item)
         for event in retold(told, items):
             self._say(event)
         self._repeat_edits(calls)
+        self._wait_for_next()
 
     def _put_kept(self) -> dict[str, events.Item]:
         """Takes what was kept into the mirror, where it was to go; gives the messages, with their sound."""
@@ -182,7 +200,7 @@ class Replay:
         """The item as it can be said again, or None where it cannot."""
         if entry.id == ROOT:  # which a server may say, and means the beginning where we say it
             return None
-        item = as_history(entry.item, None if entry.heard_ms is None else entry.heard_text)
+        item = as_history(entry.item, entry.heard_part)
         match item:
             case events.Message(role=role):
                 if entry.id in spoken:
@@ -217,7 +235,7 @@ class Replay:
             command = Command(event_id, CommandKind.DELETE_ITEM, event.item_id)
             self.replayed -= 1
         self._tray.commands.add(command, beyond_limit=True)
-        self._lay_down(command, msgspec.structs.replace(event, event_id=event_id))
+        self._tray.client_events.append(msgspec.structs.replace(event, event_id=event_id))
         self._outstanding.append(command)
 
     def _repeat_edits(self, calls: set[str]) -> None:
@@ -235,10 +253,12 @@ class Replay:
                     case _:
                         pass
                 place = self._place_now(event.previous_item_id, coming)
-                event = msgspec.structs.replace(event, previous_item_id=place)
-                self._lay_down(command, event)
+                self._start_clock(command)
+                self._tray.client_events.append(
+                    msgspec.structs.replace(event, previous_item_id=place)
+                )
                 coming.add(command.key)
-            elif command.kind is CommandKind.DELETE_ITEM and command.deadline is None:
+            elif command.kind is CommandKind.DELETE_ITEM and event is not None:
                 self._tray.acknowledge(command, command.key)  # what is not said again is gone
 
     def _place_now(self, place: str | UnsetType | None, coming: set[str]) -> str | UnsetType | None:
@@ -249,13 +269,8 @@ class Replay:
         known = not isinstance(place, str) or place == ROOT or place in self._conversation
         return place if known or place in coming else UNSET
 
-    def _lay_down(
-        self,
-        command: Command,
-        event: events.ConversationItemCreate | events.ConversationItemDelete,
-    ) -> None:
+    def _start_clock(self, command: Command) -> None:
         self._tray.commands.start_clock(command, self._tray.now + self._answer_timeout_s)
-        self._tray.client_events.append(event)
 
     def _leave_out(self, item_id: str) -> None:
         self.left_out.append(item_id)

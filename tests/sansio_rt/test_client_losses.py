@@ -11,6 +11,8 @@ from pair import MANUAL, SECOND, Loud, Pair, agree, answered, of, only
 from sansio_rt import (
     CallReady,
     ConnectionClosed,
+    ConnectionLost,
+    ConnectionState,
     GenerationEnded,
     GenerationOrigin,
     GenerationStarted,
@@ -20,12 +22,15 @@ from sansio_rt import (
     Outcome,
     RetryPolicy,
     ServerErrorReported,
+    ServerProtocol,
     SessionConfig,
     SessionResumed,
     StrayEvent,
+    Timing,
     events,
     tool,
 )
+from sansio_rt._server_session import ServerSession
 from sansio_rt._server_work import TranscriptionWanted
 
 LOUD = b"\x00\x20" * 24_000
@@ -424,6 +429,28 @@ def test_an_output_that_was_answered_late_is_said_once() -> None:  # T9
     agree(pair)
 
 
+def test_a_server_that_falls_silent_while_it_is_told_everything_costs_nothing() -> None:  # R3, R7
+    pair = steady(client={"timing": Timing(answer_timeout_s=5.0)})
+    for words in ("one", "two", "three"):
+        pair.client.send_message(words)
+    pair.run()
+    pair.cut()
+    pair.server = ServerProtocol(ServerSession())
+    pair.client.connect(pair.now)
+    for event in ("session.updated", "conversation.item.done"):
+        carry(pair, event)  # and then there is nothing but silence
+    assert pair.client.state is ConnectionState.REPLAYING
+    pair.client.data_to_send()
+    pair.now += 5.0
+    pair.client.handle_timer(pair.now)
+    lost = only(ConnectionLost, list(iter(pair.client.next_event, None))[-1:])
+    assert "answer_timeout_s" in str(lost.error)
+    resumed = only(SessionResumed, pair.reconnect())
+    assert (resumed.replayed, resumed.left_out) == (3, ())
+    assert told(pair) == [("user", words) for words in ("one", "two", "three")]
+    agree(pair)
+
+
 # --- what was heard of an answer ------------------------------------------------------------------
 
 
@@ -519,6 +546,35 @@ def test_a_cut_that_was_not_answered_can_be_asked_for_again() -> None:  # G14
     assert again is not None
     assert again.outcome is Outcome.ACKNOWLEDGED
     assert pair.client.truncate(item_id, audio_end_ms=1_000) is None
+
+
+@pytest.mark.parametrize(
+    ("retold", "heard", "words"),
+    [
+        (True, {"audio_end_ms": 1_000}, [("assistant", "one two")]),
+        (True, {"heard_text": "one"}, [("assistant", "one")]),
+        (True, {"audio_end_ms": 0}, []),
+        (False, {"audio_end_ms": 0}, []),
+        (False, {"heard_text": ""}, []),
+    ],
+)
+def test_what_was_heard_is_known_though_nobody_answered_in_time(
+    retold: bool, heard: dict[str, Any], words: list[tuple[str, str]]
+) -> None:  # G14, R3
+    pair = steady()
+    item_id = answered(pair)
+    if retold:  # by words, which are cut by taking their place
+        pair.cut()
+        pair.reconnect()
+    command = pair.client.truncate(item_id, **heard)
+    assert command is not None
+    pair.client.data_to_send()  # lost
+    pair.pass_time(11.0)
+    assert command.outcome is Outcome.DEADLINE
+    pair.cut()
+    pair.reconnect()
+    assert told(pair) == words
+    agree(pair)
 
 
 def test_a_moved_turn_outlives_a_late_deletion_and_no_creation() -> None:  # C3, N3

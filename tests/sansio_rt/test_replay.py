@@ -105,12 +105,26 @@ def test_each_item_is_said_with_a_command_of_its_own() -> None:
     assert all(command.event_id.startswith("event_") for command in commands)
     assert [command.key for command in commands] == ["a", "b"]
     assert {command.kind for command in commands} == {CommandKind.CREATE_ITEM}
-    assert {command.deadline for command in commands} == {15.0}
     assert all(room.replay.is_own(command) for command in commands)
     assert not room.replay.settled
     room.answer()
     assert room.replay.settled
     assert room.replay.replayed == 2
+
+
+def test_the_wait_for_the_oldest_answer_is_bounded() -> None:  # R3
+    room = Room(said("a"), said("b"))  # a long conversation may take its time
+    room.tray.now = 5.0
+    room.begin()
+    first, second = room.tray.commands
+    assert (first.deadline, second.deadline) == (15.0, None)
+    room.tray.acknowledge(first)
+    room.tray.now = 14.0
+    assert not room.replay.settled
+    assert second.deadline == 24.0
+    room.tray.now = 15.0
+    assert not room.replay.settled
+    assert second.deadline == 24.0
 
 
 def test_what_a_connection_was_told_already_is_not_said_again() -> None:  # N4
@@ -348,6 +362,24 @@ def test_what_was_kept_is_not_said_where_it_is_there_or_was_there() -> None:  # 
     room.tray.commands.end_all(CommandRefused("late"))
     assert ids(room.begin()) == ["a", "there", "call"]
     assert not room.told_events(ItemAdded)
+
+
+def test_a_server_that_stops_to_answer_is_told_from_an_answer_that_is_lost() -> None:  # R3
+    room = Room(said("a"), said("b"), said("c"))
+    room.begin()
+    a, b, c = room.tray.commands
+    assert not room.replay.stuck
+    room.tray.acknowledge(a)
+    assert not room.replay.settled
+    assert not room.replay.stuck
+    room.tray.commands.expire(10.0)
+    assert b.outcome is Outcome.DEADLINE
+    assert room.replay.stuck
+    room.tray.acknowledge(c)  # so it was one answer that was lost
+    assert not room.replay.stuck
+    assert room.replay.settled
+    assert room.replay.take_left_out() == ("b",)
+    assert not room.replay.stuck
 
 
 def test_only_what_is_new_at_the_very_end_is_said_without_a_place() -> None:
