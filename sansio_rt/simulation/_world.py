@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from .. import events
 from .._client import ClientProtocol
 from .._connection import ConnectionState
 from .._conversation import ConversationItem
@@ -417,6 +418,15 @@ class World:
     def excuse_item(self, item_id: str) -> None:
         """The words of an item need not be anywhere any more."""
         self.deleted.add(item_id)
+        entry = self.client.conversation.get(item_id)
+        if entry is not None and isinstance(entry.item, events.FunctionCall):
+            # An output that is moved when its call is gone is put in nowhere.
+            self.deleted.update(
+                other.id
+                for other in self.client.conversation
+                if isinstance(other.item, events.FunctionCallOutput)
+                and other.item.call_id == entry.item.call_id
+            )
         for service in self.services:
             self.cleared.update(service.heard_of_item.get(item_id, ()))
 
