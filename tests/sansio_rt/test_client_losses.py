@@ -577,6 +577,21 @@ def test_what_was_heard_is_known_though_nobody_answered_in_time(
     agree(pair)
 
 
+def test_an_answer_that_is_cut_on_its_way_to_another_place_is_said_as_heard() -> None:  # G14, R3
+    pair = steady()
+    item_id = answered(pair)
+    for words in ("a", "b"):
+        pair.client.send_message(words)
+    pair.run()
+    answer, *others = pair.client.conversation.items()
+    pair.client.update_conversation([*others, answer])
+    pair.client.truncate(item_id, audio_end_ms=1_000)
+    pair.cut()
+    pair.reconnect()
+    assert told(pair) == [("user", "a"), ("user", "b"), ("assistant", "one two")]
+    agree(pair)
+
+
 def test_a_moved_turn_outlives_a_late_deletion_and_no_creation() -> None:  # C3, N3
     pair = steady()
     pair.client.push_audio(SECOND)
