@@ -139,7 +139,7 @@ class ClientLife(ClientRooms, ABC):
     def restart(self, reason: str, *, patience_s: float | None = None) -> None:
         """Replaces the connection and keeps the conversation (R11).
 
-        Nothing happens while a lost connection is being replaced anyway.
+        Nothing happens where a connection is only just being made, as while a lost one is being replaced.
 
         Args:
             reason: Why, for whoever reads the events.
@@ -157,6 +157,8 @@ class ClientLife(ClientRooms, ABC):
         if self.reconnecting:
             return
         self._require_connected("restart")
+        if self.state is not ConnectionState.READY:
+            return
         self._handover.rotation.ask(reason, self._tray.now, patience_s)
         self._handover.handle_timer(self._tray.now)
 

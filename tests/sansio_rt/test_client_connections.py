@@ -131,6 +131,19 @@ def test_a_restart_needs_a_patience_that_is_one(patience_s: float) -> None:  # R
     assert pair.client.state is ConnectionState.READY
 
 
+def test_a_restart_of_a_connection_that_is_only_just_made_changes_nothing() -> None:  # R11
+    pair = Pair(client={"retry": RetryPolicy()})
+    pair.client.connect(pair.now)
+    pair.server.receive_data(pair.client.data_to_send(), pair.now)
+    pair.client.receive_data(pair.server.data_to_send(), pair.now)
+    assert pair.client.state is ConnectionState.CONFIGURING
+    before = pair.client.next_deadline()
+    pair.client.restart("no sound", patience_s=0.0)
+    assert pair.client.next_deadline() == before
+    assert not of(RotationDue, pair.run())
+    assert pair.client.state is ConnectionState.READY
+
+
 def test_a_restart_while_it_reconnects_is_under_way_already() -> None:  # R11
     pair = lasting()
     pair.cut()
