@@ -189,14 +189,14 @@ class WatchedSession(ServerSession):
         self._withhold(fault, event_id, answer)
 
     def messages_to_send(self) -> list[Any]:
-        """What was said, and what no session says; nothing of the first where it is mute."""
+        """What was said, and what no session says; nothing where it is mute."""
         ready, odd = self._made(), self.odd
         if self._ready:
             ready, self._ready = self._ready + ready, []
         if odd:
             self.odd = []
         if self.mute:
-            return odd
+            return []
         messages: list[Any] = ready
         if self._carry is Carry.BYTES:
             messages = [events.encode(event) for event in ready]
