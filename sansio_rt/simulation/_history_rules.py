@@ -12,7 +12,7 @@ from .._conversation import item_id_of
 from .._diff import ROOT
 from .._generations import GeneratedMessage
 from .._past import heard_words
-from .._session_events import ItemTruncated, MessageStarted, SessionEvent
+from .._session_events import ItemDone, ItemTruncated, MessageStarted, SessionEvent
 from ._invariants import Invariant
 from ._service import Service, Taken
 
@@ -57,17 +57,21 @@ class HistoryIsAsHeard(Invariant):
     The server of a next connection may have been told before the answer was cut: at the end it knows, too.
     """
 
-    event_kinds = (MessageStarted, ItemTruncated)
+    event_kinds = (MessageStarted, ItemTruncated, ItemDone)
     message_types = ("conversation.item.create", "conversation.item.delete")
 
     def __init__(self) -> None:
         self._messages: dict[str, GeneratedMessage] = {}
         self._heard_ms: dict[str, int] = {}
+        self._words: dict[str, str] = {}
         self._told: dict[tuple[int, str], str] = {}
 
     def on_event(self, event: SessionEvent) -> None:
         if type(event) is MessageStarted:
             self._messages[event.message.id] = event.message
+        elif type(event) is ItemDone:
+            # The words may come when nobody waits for the message any more; the first time they are whole.
+            self._words.setdefault(event.entry.id, event.entry.text)
         else:
             assert type(event) is ItemTruncated
             self._heard_ms[event.item_id] = event.audio_end_ms
@@ -104,7 +108,8 @@ class HistoryIsAsHeard(Invariant):
         message, heard_ms = self._messages.get(item_id), self._heard_ms.get(item_id)
         if message is None or heard_ms is None:
             return
-        heard = heard_words(message.text, heard_ms, message.received_ms)
+        text = max(message.text, self._words.get(item_id, ""), key=len)
+        heard = heard_words(text, heard_ms, message.received_ms)
         if len(told) > len(heard):
             self.broken(f"{item_id}: {heard_ms} ms were heard ({heard!r}), {told!r} is told")
 
