@@ -292,6 +292,9 @@ class ClientProtocol(ClientCore):
     def _cut_text(self, entry: ConversationItem, heard_text: str) -> Command | None:
         if heard_text == entry.text:
             return None
+        heard = entry.heard_words
+        if heard is not None and heard_text.startswith(heard) and self._history.is_going(entry.id):
+            return None  # it is being cut as short, or shorter
         if heard_text:
             command = self._history.replace(entry.id, as_history(entry.item, heard_text))
         else:

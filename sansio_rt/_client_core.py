@@ -56,6 +56,7 @@ class ClientCore(ClientLife):
             WireRejected: self._on_wire_failed,
             WireFailed: self._on_wire_failed,
             WireClosed: self._on_wire_closed,
+            Pong: self._on_pong,
         }
 
     def receive_data(self, data: bytes | bytearray | memoryview, now: float) -> None:
@@ -192,6 +193,9 @@ class ClientCore(ClientLife):
                 except RealtimeError as error:  # the peer led us beyond a limit of ours
                     self._fail(error)
         self._flush()
+
+    def _on_pong(self, _: Pong) -> None:
+        self._keepalive.answered()
 
     def _keep_alive(self, now: float) -> None:
         match self._keepalive.need(now):

@@ -123,6 +123,8 @@ class ClientLife(ClientRooms, ABC):
         connection = self._open(now, api_key, unix_now)
         link = Link(self, connection)
         self._handover.begin(connection, link, now)
+        self._keepalive.ask(now)
+        self._connection.ping()
         return link
 
     def rotation_failed(self, now: float) -> None:
@@ -261,8 +263,8 @@ class ClientLife(ClientRooms, ABC):
         now, plan = self._tray.now, self._handover.rotation.plan
         reason = "" if plan is None else plan.reason
         quiet = error is None and self._handover.is_quiet(now)
-        # What was pushed since the old server was last heard may never have reached it.
-        quiet_until_ms = self._input.position_at(self._keepalive.heard_at) if quiet else 0.0
+        # What was pushed since the last ping that was answered may be on its way, or what is told of it.
+        quiet_until_ms = self._input.position_at(self._keepalive.proved_at) if quiet else 0.0
         successor, old = self._handover.take(), self._connection
         if old.state in CONNECTED:
             old.close(1000, "")

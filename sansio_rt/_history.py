@@ -81,7 +81,7 @@ class History:
             item = _with_id(item, item_id)
         else:
             self._check_free(item_id)
-        replaces = self._is_going(item_id)
+        replaces = self.is_going(item_id)
         command = self._issue(
             CommandKind.CREATE_ITEM,
             item_id,
@@ -127,7 +127,7 @@ class History:
         Raises:
             LocalProtocolError: Two items have one id, or one cannot be sent. Nothing was sent.
         """
-        there = [entry.item for entry in self._conversation if not self._is_going(entry.id)]
+        there = [entry.item for entry in self._conversation if not self.is_going(entry.id)]
         named = [
             item if item_id_of(item) else _with_id(item, self._tray.ids("item")) for item in items
         ]
@@ -176,7 +176,7 @@ class History:
         """Asks for another item in the place of one; the command is the new one's."""
         entry = self._conversation.get(item_id)
         before = None if entry is None else entry.before
-        while before is not None and self._is_going(before.id):
+        while before is not None and self.is_going(before.id):
             before = before.before
         if len(item_id) > events.MAX_ID_CHARACTERS:  # the server's own ids may be longer than ours
             item = _with_id(item, self._tray.ids("item"))
@@ -201,12 +201,13 @@ class History:
         if self._conversation.remove(item_id) is not None:
             self._tray.session_events.append(ItemDeleted(item_id=item_id))
 
-    def _is_going(self, item_id: str) -> bool:
+    def is_going(self, item_id: str) -> bool:
+        """Whether the service was asked to take an item out, and has not answered."""
         return self._tray.commands.find(CommandKind.DELETE_ITEM, item_id) is not None
 
     def _check_free(self, item_id: str, *, going: bool = False) -> None:
         coming = self._tray.commands.find(CommandKind.CREATE_ITEM, item_id) is not None
-        going = going or self._is_going(item_id)
+        going = going or self.is_going(item_id)
         if coming or (item_id in self._conversation and not going):
             place = "on its way to" if coming else "in"
             raise LocalProtocolError(
@@ -219,7 +220,7 @@ class History:
         coming = self._tray.commands.find(CommandKind.CREATE_ITEM, previous_item_id) is not None
         conversation = self._conversation
         known = previous_item_id in conversation or conversation.is_announced(previous_item_id)
-        there = known and not self._is_going(previous_item_id)
+        there = known and not self.is_going(previous_item_id)
         if previous_item_id != ROOT and not coming and not there:
             what = "is being deleted" if known else "is not there"
             raise LocalProtocolError(

@@ -28,19 +28,20 @@ class Keepalive:
     Attributes:
         deadline: When to ask `need`, or None while nothing is watched.
         heard_at: When the peer was last heard.
+        proved_at: The peer has taken everything that was sent up to then: it has answered a ping.
     """
 
-    __slots__ = ("_pinged_at", "_timing", "deadline", "heard_at")
+    __slots__ = ("_pinged_at", "_timing", "deadline", "heard_at", "proved_at")
 
     def __init__(self, timing: Timing) -> None:
         self._timing = timing
         self._pinged_at: float | None = None
         self.deadline: float | None = None
-        self.heard_at = 0.0
+        self.heard_at = self.proved_at = 0.0
 
     def start(self, now: float) -> None:
         """The connection is up."""
-        self.heard_at = now
+        self.heard_at = self.proved_at = now
         self._pinged_at = None
         interval_s = self._timing.keepalive_interval_s
         self.deadline = None if interval_s is None else now + interval_s
@@ -48,6 +49,17 @@ class Keepalive:
     def stop(self) -> None:
         """The connection is closing, or gone."""
         self.deadline = None
+
+    def ask(self, now: float) -> None:
+        """A ping goes out although the peer is not silent: the answer tells how much it has taken."""
+        self._pinged_at = now
+        if self.deadline is not None:
+            self.deadline = now + self._timing.keepalive_timeout_s
+
+    def answered(self) -> None:
+        """A pong has come."""
+        if self._pinged_at is not None:
+            self.proved_at = self._pinged_at
 
     def need(self, now: float) -> Need | None:
         """What has to be done at the deadline; sets the next one."""

@@ -182,11 +182,18 @@ class Trials:
         reply.attempts += 1
         self.silences.put_in(reply.command, self.input_format)
 
-    def clear(self) -> None:
-        """Forgets everything: the connection is gone."""
+    def clear(self, *, resumes: bool) -> None:
+        """Forgets everything: the connection is gone.
+
+        Args:
+            resumes: Whether another one is to be told the conversation: not what nobody heard of.
+        """
+        for trial in (*self.open.values(), *self.convicted.values()) if resumes else ():
+            for item_id in trial.item_ids:
+                self._history.note_gone(item_id)
         self.open.clear()
         self.convicted.clear()
-        self.silences.clear()
+        self.silences.clear(resumes=resumes)
 
 
 class Silences:
@@ -227,8 +234,15 @@ class Silences:
                 del self.items[item_id]
                 self._history.delete(item_id, beyond_limit=True)
 
-    def clear(self) -> None:
-        """Forgets them: the connection is gone, and they with it."""
+    def clear(self, *, resumes: bool) -> None:
+        """Forgets them: the connection is gone, and they with it.
+
+        Args:
+            resumes: Whether another one is to be told the conversation: not these.
+        """
+        for item_id, (_, created) in self.items.items() if resumes else ():
+            created.event = None  # so that it is not asked for again
+            self._history.note_gone(item_id)
         self.items.clear()
 
 

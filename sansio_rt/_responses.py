@@ -110,7 +110,7 @@ class Responses:
             if keep_calls:
                 self._requests.follow_up(generation)  # its calls may have their outputs already
         self._muted.clear()
-        self.trials.clear()
+        self.trials.clear(resumes=keep_calls)
         self.watch.deadline = None
         self._requests.lose_all(keep_calls=keep_calls)
 

@@ -592,6 +592,18 @@ def test_an_answer_that_is_cut_on_its_way_to_another_place_is_said_as_heard() ->
     agree(pair)
 
 
+def test_what_was_not_heard_once_is_not_heard_later() -> None:  # G14
+    pair = steady()
+    item_id = answered(pair)
+    pair.cut()
+    pair.reconnect()  # it was told in words
+    assert pair.client.truncate(item_id, audio_end_ms=100) is not None  # not a whole word
+    assert pair.client.truncate(item_id, audio_end_ms=1_000) is None
+    pair.run()
+    assert told(pair) == []
+    agree(pair)
+
+
 def test_a_moved_turn_outlives_a_late_deletion_and_no_creation() -> None:  # C3, N3
     pair = steady()
     pair.client.push_audio(SECOND)

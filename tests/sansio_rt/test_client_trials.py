@@ -17,6 +17,7 @@ from sansio_rt import (
     GenerationStatus,
     Limits,
     ResponseDiscarded,
+    RetryPolicy,
     StrayEvent,
     events,
 )
@@ -76,6 +77,37 @@ def test_what_is_asked_again_for_the_server_is_the_servers() -> None:  # G9
     (started,) = of(GenerationStarted, pair.events)
     assert started.generation.origin is GenerationOrigin.SERVER
     assert silence not in pair.client.conversation
+
+
+@pytest.mark.parametrize("answered", [False, True])
+def test_neither_text_on_trial_nor_silences_outlive_their_connection(
+    answered: bool,
+) -> None:  # G9, R3
+    limits = Limits(max_text_recoveries=2)
+    pair = Pair(client={"limits": limits, "retry": RetryPolicy()}).connect()
+    pair.client.send_message("Tell me.")
+    pair.run()
+    response = {"id": "r1", "conversation_id": "c", "status": "in_progress"}
+    part = {"response_id": "r1", "item_id": "i1", "output_index": 0, "content_index": 0}
+    item = {"id": "i1", "type": "message", "role": "assistant", "content": []}
+    pair.client.receive_data(pair.server.data_to_send(), pair.now)
+    for told in (
+        message("response.created", response=response),
+        message("conversation.item.added", item=item),
+        message("response.output_item.added", response_id="r1", output_index=0, item=item),
+        message("response.output_text.delta", **part, delta="written"),
+    ):
+        pair.inject(told)
+    if answered:
+        pair.inject(message("response.done", response={**response, "status": "cancelled"}))
+    else:
+        pair.server.receive_data = lambda _data, _now: None  # type: ignore[method-assign]
+        pair.inject(message("response.done", response={**response, "status": "cancelled"}))
+    pair.cut()
+    pair.reconnect()
+    said = [entry.text for entry in pair.client.conversation]
+    assert said == ["Tell me."]
+    assert [item.id for item in pair.server.session.items] == pair.client.conversation.ids()
 
 
 def test_a_reply_that_is_to_be_asked_again_was_not_asked() -> None:

@@ -73,15 +73,34 @@ def test_silence_is_not_repeated_beyond_what_a_turn_may_have_begun_in() -> None:
     assert pair.run()
 
 
-def test_what_a_server_that_is_gone_may_not_have_heard_is_repeated() -> None:  # N3, N4
-    """It tells of no speech: because there was none, or because it has not been there for a while."""
+def test_what_is_on_its_way_when_the_next_connection_takes_over_is_repeated() -> None:  # N3, N4
+    """An answer to something else tells nothing of the audio behind it."""
     pair = Rotating(SessionConfig(), detector=Loud()).connect()
-    old = pair.server
+    link, server = pair.ends[0]
+    up: list[bytes] = []
     for sound in [SECOND, *[bytes(48_000)] * 8]:
         pair.now += 1.0
         pair.client.tell_time(pair.now)
         pair.client.push_audio(sound)
-        pair.client.data_to_send()  # nothing of it arrives
+        up.append(link.data_to_send())  # the network stands still
+    old = server.receive_data
+    server.receive_data = lambda data, _now: up.append(bytes(data))  # type: ignore[method-assign]
+    server.session.receive_message(b'{"type":"no.such.event"}', pair.now)
+    new = pair.pass_time(1.0)  # what it says comes through, and counts as a sign of life
+    assert of(ConnectionReplaced, new)
+    assert of(SpeechStarted, new)
+    server.receive_data = old  # type: ignore[method-assign]
+
+
+def test_what_a_server_that_is_gone_may_not_have_heard_is_repeated() -> None:  # N3, N4
+    """It tells of no speech: because there was none, or because it has not been there for a while."""
+    pair = Rotating(SessionConfig(), detector=Loud()).connect()
+    old = pair.server
+    old.receive_data = lambda _data, _now: None  # type: ignore[method-assign]
+    for sound in [SECOND, *[bytes(48_000)] * 8]:
+        pair.now += 1.0
+        pair.client.tell_time(pair.now)
+        pair.client.push_audio(sound)
     new = pair.pass_time(1.0)
     assert of(ConnectionReplaced, new)
     assert pair.server is not old
