@@ -263,8 +263,10 @@ class ClientLife(ClientRooms, ABC):
         now, plan = self._tray.now, self._handover.rotation.plan
         reason = "" if plan is None else plan.reason
         quiet = error is None and self._handover.is_quiet(now)
-        # What was pushed since the last ping that was answered may be on its way, or what is told of it.
-        quiet_until_ms = self._input.position_at(self._keepalive.proved_at) if quiet else 0.0
+        # What was pushed since the last ping that was answered may be on its way, or what is told of it;
+        # and a session may be dead whose WebSocket answers.
+        proved_at = min(self._keepalive.proved_at, self._liveness.told_at)
+        quiet_until_ms = self._input.position_at(proved_at) if quiet else 0.0
         successor, old = self._handover.take(), self._connection
         if old.state in CONNECTED:
             old.close(1000, "")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import enum
+from collections import deque
 
 from ._config import Timing
 
 __all__ = ["Keepalive", "Liveness", "Need"]
+
+_MOST_PINGS = 8  # that nobody has answered
 
 
 class Need(enum.Enum):
@@ -31,11 +34,13 @@ class Keepalive:
         proved_at: The peer has taken everything that was sent up to then: it has answered a ping.
     """
 
-    __slots__ = ("_pinged_at", "_timing", "deadline", "heard_at", "proved_at")
+    __slots__ = ("_pinged_at", "_timing", "_unanswered", "deadline", "heard_at", "proved_at")
 
     def __init__(self, timing: Timing) -> None:
         self._timing = timing
         self._pinged_at: float | None = None
+        # A peer may answer several by one pong; then less is proved than was, which does no harm.
+        self._unanswered: deque[float] = deque(maxlen=_MOST_PINGS)
         self.deadline: float | None = None
         self.heard_at = self.proved_at = 0.0
 
@@ -43,6 +48,7 @@ class Keepalive:
         """The connection is up."""
         self.heard_at = self.proved_at = now
         self._pinged_at = None
+        self._unanswered.clear()
         interval_s = self._timing.keepalive_interval_s
         self.deadline = None if interval_s is None else now + interval_s
 
@@ -53,13 +59,14 @@ class Keepalive:
     def ask(self, now: float) -> None:
         """A ping goes out although the peer is not silent: the answer tells how much it has taken."""
         self._pinged_at = now
+        self._unanswered.append(now)
         if self.deadline is not None:
             self.deadline = now + self._timing.keepalive_timeout_s
 
     def answered(self) -> None:
         """A pong has come."""
-        if self._pinged_at is not None:
-            self.proved_at = self._pinged_at
+        if self._unanswered:
+            self.proved_at = self._unanswered.popleft()
 
     def need(self, now: float) -> Need | None:
         """What has to be done at the deadline; sets the next one."""
@@ -76,6 +83,7 @@ class Keepalive:
             self.deadline = silent_at
             return None
         self._pinged_at = now
+        self._unanswered.append(now)
         self.deadline = now + self._timing.keepalive_timeout_s
         return Need.PING
 

@@ -65,12 +65,30 @@ def test_silence_is_not_repeated_beyond_what_a_turn_may_have_begun_in() -> None:
     pair = Rotating(SessionConfig(), detector=Loud()).connect()
     for _ in range(10):
         pair.client.push_audio(bytes(48_000))
-    new = pair.pass_time(10.0)
+    pair.pass_time(9.0)
+    pair.inject(b'{"type":"no.such.event"}')  # the session lives
+    new = pair.pass_time(1.0)
     assert of(ConnectionReplaced, new)
     assert pair.client._input._appended_ms == 2000.0
     pair.client.push_audio(SECOND)
     pair.client.push_audio(bytes(48_000))
     assert pair.run()
+
+
+def test_a_session_that_says_nothing_may_have_heard_nothing() -> None:  # N3, R11
+    """Its WebSocket answers pings."""
+    pair = Rotating(SessionConfig(), detector=Loud()).connect()
+    said = pair.server._wire.send_text
+    pair.server._wire.send_text = lambda _message: None  # type: ignore[method-assign]
+    for sound in [SECOND, *[bytes(48_000)] * 8]:
+        pair.pass_time(1.0)
+        pair.client.push_audio(sound)
+        pair.run()
+    old = pair.server
+    new = pair.pass_time(1.0)
+    assert of(ConnectionReplaced, new)
+    assert of(SpeechStarted, new)
+    old._wire.send_text = said  # type: ignore[method-assign]
 
 
 def test_what_is_on_its_way_when_the_next_connection_takes_over_is_repeated() -> None:  # N3, N4

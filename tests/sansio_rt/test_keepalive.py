@@ -39,6 +39,36 @@ def test_a_ping_without_an_answer_is_the_end() -> None:
     assert keepalive.deadline is None
 
 
+def test_a_pong_proves_what_was_sent_before_its_ping() -> None:  # N4
+    keepalive = Keepalive(Timing(keepalive_interval_s=20, keepalive_timeout_s=10))
+    keepalive.start(100)
+    keepalive.answered()  # nobody asked
+    assert keepalive.proved_at == 100
+    assert keepalive.need(120) is Need.PING
+    keepalive.ask(121)
+    assert keepalive.deadline == 131
+    assert keepalive.proved_at == 100
+    keepalive.heard_at = 122
+    keepalive.answered()
+    assert keepalive.proved_at == 120  # the first one's answer
+    keepalive.answered()
+    assert keepalive.proved_at == 121
+    assert keepalive.need(131) is None
+    keepalive.ask(132)
+    keepalive.start(133)
+    keepalive.answered()  # on another connection
+    assert keepalive.proved_at == 133
+
+
+def test_a_ping_without_a_watch_has_no_deadline() -> None:
+    keepalive = Keepalive(Timing(keepalive_interval_s=None))
+    keepalive.start(0)
+    keepalive.ask(1)
+    assert keepalive.deadline is None
+    keepalive.answered()
+    assert keepalive.proved_at == 1
+
+
 def test_an_answer_starts_the_interval_anew() -> None:
     keepalive = Keepalive(Timing(keepalive_interval_s=20, keepalive_timeout_s=10))
     keepalive.start(0)
