@@ -5,14 +5,16 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
+
+from msgspec import UnsetType
 
 from .. import events
 from .._client import ClientProtocol
 from .._connection import ConnectionState
-from .._conversation import ConversationItem
+from .._conversation import ConversationItem, item_id_of
 from .._endpoint import Endpoint
 from .._errors import LocalProtocolError, RealtimeError
 from .._generations import GenerationStatus
@@ -421,12 +423,7 @@ class World:
         entry = self.client.conversation.get(item_id)
         if entry is not None and isinstance(entry.item, events.FunctionCall):
             # An output that is moved when its call is gone is put in nowhere.
-            self.deleted.update(
-                other.id
-                for other in self.client.conversation
-                if isinstance(other.item, events.FunctionCallOutput)
-                and other.item.call_id == entry.item.call_id
-            )
+            self.deleted.update(_outputs_of(entry.item.call_id, self.client))
         for service in self.services:
             self.cleared.update(service.heard_of_item.get(item_id, ()))
 
@@ -523,3 +520,16 @@ class World:
         if not line.idle or driver.carries_others:
             return "bytes are under way"
         return "" if service.idle else "the server is busy"
+
+
+def _outputs_of(call_id: str | UnsetType | None, client: ClientProtocol) -> Iterator[str]:
+    """The ids of a call's outputs that are there, or on their way."""
+    there = [entry.item for entry in client.conversation]
+    coming = [
+        command.event.item
+        for command in client.commands
+        if isinstance(command.event, events.ConversationItemCreate)
+    ]
+    for item in (*there, *coming):
+        if isinstance(item, events.FunctionCallOutput) and item.call_id == call_id:
+            yield item_id_of(item)
