@@ -311,7 +311,8 @@ class OneActiveReply(Invariant):
         if isinstance(params, events.ResponseParams) and params.conversation == "none":
             return
         active = self.world.driver.issued.get(service.asked_by)
-        if active is None or active.command.outcome is Outcome.DEADLINE:
+        # An error that names nobody may have been taken for the answer.
+        if active is None or active.command.outcome in (Outcome.DEADLINE, Outcome.REFUSED):
             return  # nobody waits for it any more
         generation = active.command.value
         if isinstance(generation, Generation) and generation.reason == "no_answer":
