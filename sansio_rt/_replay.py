@@ -136,11 +136,9 @@ class Replay:
         calls: set[str] = set()
         items: list[events.Item] = []
         for entry in self._conversation:
-            deletion = self._tray.commands.find(CommandKind.DELETE_ITEM, entry.id)
-            if deletion is not None:
+            if self._tray.commands.find(CommandKind.DELETE_ITEM, entry.id) is not None:
                 self._note_heard(entry)
                 self._drop(entry.id)
-                self._tray.acknowledge(deletion, entry.id)
                 continue
             item = kept.get(entry.id)
             if entry.id in refused:
@@ -243,12 +241,10 @@ class Replay:
         """An answer that was cut on its way to another place goes there as it was heard (G14)."""
         command = self._tray.commands.find(CommandKind.CREATE_ITEM, entry.id)
         event = None if command is None else command.event
-        if (
-            command is not None
-            and entry.heard_part is not None
-            and isinstance(event, events.ConversationItemCreate)
-            and same_content(entry.item, event.item)
+        if isinstance(event, events.ConversationItemCreate) and same_content(
+            entry.item, event.item
         ):
+            assert command is not None
             item = as_history(event.item, entry.heard_part)
             command.event = msgspec.structs.replace(event, item=item)
 

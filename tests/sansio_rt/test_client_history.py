@@ -17,6 +17,7 @@ from sansio_rt import (
     Outcome,
     RawClientEvent,
     ServerErrorReported,
+    StrayEvent,
     events,
 )
 from sansio_rt._past import as_history, same_content
@@ -256,3 +257,74 @@ def test_an_item_that_was_announced_can_be_named_before_it_comes() -> None:  # A
     pair.client.delete_item("spoken")
     with pytest.raises(LocalProtocolError, match="being deleted"):
         pair.client.send_message("c", previous_item_id="spoken")
+
+
+def test_items_that_say_the_same_are_the_same_whatever_the_server_has_added() -> None:  # C3, C5
+    pair = filled("a", "b", "c")
+    made = [
+        user(text, entry.id) for text, entry in zip("abc", pair.client.conversation, strict=True)
+    ]
+    assert pair.client.update_conversation(made) == []
+    a, _, c = made
+    (deletion,) = pair.client.update_conversation([a, c], base=made)
+    assert deletion.key == made[1].id
+
+
+def test_a_cut_names_its_event() -> None:  # X1
+    pair = Pair().connect()
+    pair.client.raw_events = True
+    pair.client.generate_reply()
+    pair.run()
+    pair.speak("one two", seconds=1)
+    command = pair.client.truncate(pair.client.conversation.ids()[-1], audio_end_ms=500)
+    pair.run()
+    assert command is not None
+    (cut,) = [
+        told.event
+        for told in of(RawClientEvent, pair.events)
+        if isinstance(told.event, events.ConversationItemTruncate)
+    ]
+    assert cut.event_id == command.event_id
+
+
+@pytest.mark.parametrize(("length", "stays"), [(32, True), (33, False)])
+def test_words_that_are_cut_keep_an_id_that_a_client_may_give(length: int, stays: bool) -> None:
+    pair = Pair().connect()
+    item_id = "i" * length
+    part = events.OutputText(text="one two")
+    item = events.Message(role="assistant", content=[part], id=item_id)
+    added = events.ConversationItemAdded(item=item, previous_item_id=None, event_id="e")
+    pair.inject(events.encode(added))
+    command = pair.client.truncate(item_id, heard_text="one")
+    assert command is not None
+    assert (command.key == item_id) is stays
+    assert isinstance(command.key, str)
+    assert len(command.key) <= 32
+
+
+def test_a_turn_of_which_nothing_is_known_moves_as_no_words() -> None:  # C3
+    pair = Pair().connect()
+    pair.client.push_audio(SECOND)
+    pair.client.commit_audio()
+    for words in ("b", "c"):
+        pair.client.send_message(words)
+    pair.run()
+    pair.client._input._untranscribed.clear()
+    turn, *others = pair.client.conversation.items()
+    _, creation = pair.client.update_conversation([*others, turn])
+    assert isinstance(creation.event, events.ConversationItemCreate)
+    assert isinstance(creation.event.item, events.Message)
+    assert creation.event.item.content == [events.InputText(text="")]
+
+
+def test_an_item_that_nobody_knows_is_deleted_by_an_event_that_is_told() -> None:  # C2
+    pair = Pair().connect()
+    pair.inject(events.encode(events.ConversationItemDeleted(item_id="nobody", event_id="e")))
+    (stray,) = of(StrayEvent, pair.events)
+    assert isinstance(stray.event, events.ConversationItemDeleted)
+
+
+def test_an_empty_place_is_refused_as_what_it_is() -> None:
+    pair = filled("a")
+    with pytest.raises(LocalProtocolError, match="must not be empty"):
+        pair.client.create_item(user("b"), previous_item_id="")

@@ -166,6 +166,14 @@ def test_an_answer_that_fits_an_older_update_too_settles_no_older_one() -> None:
     assert pair.client.acknowledged == wanted
 
 
+def test_updates_that_nobody_answers_are_kept_in_bounds() -> None:  # S7
+    pair = Pair(client={"timing": Timing(answer_timeout_s=2)}).connect()
+    for number in range(40):
+        updates(pair, {"instructions": f"A{number}"})
+        pair.pass_time(2)
+    assert len(pair.client._configuration._unanswered) == 16
+
+
 def test_what_is_in_force_follows_late_answers_to_and_fro() -> None:  # S7
     pair = Pair(client={"timing": Timing(answer_timeout_s=2)}).connect()
     updates(pair, {"speed": 1.2}, {"instructions": "A"}, {"instructions": "Be brief."})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from pair import Pair, agree, of, only
+from pair import MANUAL, SECOND, Pair, agree, of, only
 from rotating import TIMING, Rotating, server_texts, spoken_turn
 
 from sansio_rt import (
@@ -21,6 +21,7 @@ from sansio_rt import (
     RotationDue,
     SessionResumed,
     Timing,
+    events,
     tool,
 )
 from sansio_rt._server_work import ServerLimits
@@ -331,3 +332,30 @@ def test_the_old_server_may_still_speak_while_it_is_left() -> None:  # R6
     assert link.closing
     pair.run()
     assert link.finished
+
+
+def test_a_plan_tells_until_when_it_waits() -> None:  # R5
+    pair = Rotating().connect()
+    (due,) = of(RotationDue, pair.pass_time(10.0))
+    assert due.deadline == 115.0
+
+
+def test_a_next_connection_may_be_begun_while_a_reply_runs() -> None:  # N4
+    pair = Rotating().connect()
+    pair.client.generate_reply()
+    pair.run()
+    pair.client.handle_timer(pair.now + 10.0)
+    assert pair.client.begin_rotation(pair.now + 10.0) is not None
+    pair.client.send_message("Meanwhile.")  # which looks at once whether it may take over
+    assert pair.client.state is ConnectionState.READY
+
+
+def test_the_words_of_a_turn_are_waited_for() -> None:  # N4, I2
+    config = MANUAL.merge({"transcription": events.Transcription(model="whisper-1")})
+    pair = Rotating(config).connect()
+    pair.pass_time(9.0)
+    pair.client.push_audio(SECOND)
+    pair.client.commit_audio()
+    pair.run()
+    assert not of(ConnectionReplaced, pair.pass_time(1.0))
+    assert of(ConnectionReplaced, pair.pass_time(4.5))

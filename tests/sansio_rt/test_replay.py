@@ -382,6 +382,23 @@ def test_a_server_that_stops_to_answer_is_told_from_an_answer_that_is_lost() -> 
     assert not room.replay.stuck
 
 
+def test_each_of_what_was_kept_is_looked_at() -> None:  # C3, T9
+    room = Room(said("there"), call("call"))
+    kept = (output("o0", "never called"), said("there", "new"), said("moved"), output("o1"))
+    for number, item in enumerate(kept):
+        command = room.ask(create(item, f"e{number}"), at=1.0)
+        command.replaces = True
+        room.replay.keep(command)
+    room.tray.commands.end_all(CommandRefused("late"))
+    assert ids(room.begin()) == ["there", "call", "o1", "moved"]
+
+
+def test_a_long_conversation_is_said_whatever_is_outstanding() -> None:  # R3
+    room = Room(said("a"), said("b"), said("c"))
+    room.tray.commands = CommandTable(limit=1)
+    assert ids(room.begin()) == ["a", "b", "c"]
+
+
 def test_only_what_is_new_at_the_very_end_is_said_without_a_place() -> None:
     events_of = retold([said("b")], [said("a"), said("b"), said("c"), said("d")])
     assert [event.previous_item_id for event in events_of] == ["root", UNSET, UNSET]  # type: ignore[union-attr]
