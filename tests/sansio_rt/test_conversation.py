@@ -384,3 +384,17 @@ def test_what_was_not_heard_once_is_not_heard_later() -> None:  # G14
     for told_ms, heard_ms in ((2_000, 2_000), (1_000, 1_000), (1_500, 1_000)):
         entry.note_heard(told_ms)
         assert entry.heard_ms == heard_ms
+
+
+def test_the_transcript_of_one_part_stays_where_the_other_part_has_news() -> None:  # C2, C8
+    conversation = Conversation(Limits())
+
+    def message(*transcripts: str | None) -> events.Message:
+        parts: list[events.Part] = [events.InputAudio(transcript=words) for words in transcripts]
+        return events.Message(role="user", content=parts, id="i")
+
+    conversation.put(message("one", None, "three"))
+    conversation.put(message(None, "two", None))
+    entry = conversation.get("i")
+    assert entry is not None
+    assert entry.item == message("one", "two", "three")
