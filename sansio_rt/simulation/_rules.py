@@ -315,8 +315,10 @@ class OneActiveReply(Invariant):
         if active is None or active.command.outcome in (Outcome.DEADLINE, Outcome.REFUSED):
             return  # nobody waits for it any more
         generation = active.command.value
-        if isinstance(generation, Generation) and generation.reason == "no_answer":
-            return  # nor where its cancel had no answer in time
+        if isinstance(generation, Generation) and (
+            generation.reason == "no_answer" or generation.id != service.active
+        ):
+            return  # nor where its cancel had no answer in time, or it was asked for twice
         self.broken(f"{taken.event_id} asks for another while {active.command!r} is active")
 
 

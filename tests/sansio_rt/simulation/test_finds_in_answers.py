@@ -14,6 +14,9 @@ from sansio_rt import (
     CommandKind,
     ConnectionClosed,
     ConnectionLost,
+    Generation,
+    GenerationOrigin,
+    Limits,
     Outcome,
     RealtimeError,
     RetryPolicy,
@@ -28,7 +31,7 @@ from sansio_rt._retry import Retries
 from sansio_rt.simulation import Simulation, Violation, actions, simulate
 from sansio_rt.simulation._answer_rules import AnswersAreTheirOwn, AsksWhenFree
 from sansio_rt.simulation._connection_rules import DelaysGrow, LossesAreReal
-from sansio_rt.simulation._rules import NothingIsStale
+from sansio_rt.simulation._rules import NothingIsStale, OneActiveReply
 from sansio_rt.simulation._service import Taken
 
 # --- replies and answers --------------------------------------------------------------------
@@ -160,3 +163,44 @@ def test_a_loss_that_was_none(error: RealtimeError, closed: bool, broken: bool) 
             rule.on_event(event)
     rule.world.services.clear()
     rule.on_event(lost)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "reason", "answered_by", "broken"),
+    [
+        (Outcome.ACKNOWLEDGED, "", "active", True),
+        (None, "", None, True),
+        (Outcome.DEADLINE, "", None, False),
+        (Outcome.REFUSED, "", None, False),
+        (Outcome.ACKNOWLEDGED, "no_answer", "active", False),
+        (Outcome.ACKNOWLEDGED, "", "the first of two", False),
+    ],
+)
+def test_a_reply_that_nobody_waits_for_may_run_beside_another(
+    outcome: Outcome | None, reason: str, answered_by: str | None, broken: bool
+) -> None:
+    generation = None
+    if answered_by is not None:
+        generation = Generation(
+            answered_by,
+            origin=GenerationOrigin.CALLER,
+            in_conversation=True,
+            metadata={},
+            created_at=0.0,
+            requested_at=None,
+            audio_rate=24_000,
+            limits=Limits(),
+        )
+        generation.reason = reason
+    command = Command("first", CommandKind.REPLY)
+    command.outcome, command.value = outcome, generation
+    rule = OneActiveReply()
+    issued = {"first": SimpleNamespace(command=command)}
+    rule.world = SimpleNamespace(driver=SimpleNamespace(issued=issued))  # type: ignore[assignment]
+    service: Any = SimpleNamespace(asked_by="first", active="active")
+    taken: Any = SimpleNamespace(event_id="second", event=events.ResponseCreate())
+    if broken:
+        with pytest.raises(Violation, match="asks for another"):
+            rule.on_message(service, taken)
+    else:
+        rule.on_message(service, taken)
