@@ -103,11 +103,11 @@ class Rotation:
 
     def failed(self, now: float) -> None:
         """The next connection could not be made: it is tried again later."""
-        if self.plan is not None:
-            first_s, longest_s = _RETRY_S
-            self.plan.due_at = now + min(first_s * 2**self.plan.failures, longest_s)
-            self.plan.failures += 1
-            self.plan.announced = False
+        assert self.plan is not None  # which it was made for
+        first_s, longest_s = _RETRY_S
+        self.plan.due_at = now + min(first_s * 2**self.plan.failures, longest_s)
+        self.plan.failures += 1
+        self.plan.announced = False
 
     def is_forced(self, now: float) -> bool:
         """Whether a next connection that stands ready is to take over, quiet or not."""

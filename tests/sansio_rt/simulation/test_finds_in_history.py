@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from finds import TALKS, always, found
 
-from sansio_rt import Command, CommandKind, RetryPolicy
+from sansio_rt import Command, CommandKind, Outcome, RetryPolicy
 from sansio_rt import _history as history
 from sansio_rt import _replay as replay
 from sansio_rt._history import History
@@ -129,6 +129,16 @@ def test_history_that_is_told_to_nobody_is_not_compared() -> None:
     rule._messages = {"item": SimpleNamespace(text="some words", received_ms=1_000)}  # type: ignore[dict-item]
     asked = Asked()
     asked.made.append(("item", 0, None))
+    refused = Command("cut", CommandKind.TRUNCATE_ITEM)
+    refused.outcome = Outcome.REFUSED
+    rule.world = SimpleNamespace(service=SimpleNamespace(number=1), asked=Asked())  # type: ignore[assignment]
+    rule.world.asked.made.append(("item", 0, refused))
+    rule.world.asked.made.append(("item", 0, None))
+    rule.world.asked.reworded.add("item")
+    rule.finish()
+    rule.world.asked.reworded.clear()
+    del rule.world.asked.made[1]
+    rule.finish()
     rule.world = SimpleNamespace(service=None, asked=asked)  # type: ignore[assignment]
     rule.finish()
     rule.world = SimpleNamespace(service=SimpleNamespace(number=1), asked=asked)  # type: ignore[assignment]
