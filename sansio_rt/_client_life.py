@@ -414,7 +414,7 @@ class ClientLife(ClientRooms, ABC):
                 planned=self._planned,
             )
         )
-        self._planned = False
+        self._planned = self._handed_over = False
 
     def _would_retry(self, error: RealtimeError | None) -> bool:
         policy = self._retry

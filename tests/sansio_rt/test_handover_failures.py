@@ -189,3 +189,30 @@ def test_what_the_next_server_has_refused_is_not_said_again_when_it_serves() -> 
     assert "x" * 20 not in [
         event.item.id for event in said if isinstance(event, events.ConversationItemCreate)
     ]
+
+
+def test_a_next_connection_that_is_lost_before_it_serves_is_a_loss_like_any() -> None:  # R8, R11
+    pair = Rotating().connect()
+    pair.client.generate_reply()
+    pair.run()
+    pair.client.restart("now", patience_s=1.0)
+    pair.run()
+    for item_id, when in (("told", 0.9), ("too late for the next one", 0.05)):
+        pair.now += when
+        item = events.Message(role="user", content=[events.InputText(text=item_id)], id=item_id[:8])
+        pair.inject(events.encode(events.ConversationItemAdded(item=item, event_id="e")))
+    pair.now += 0.05
+    pair.client.handle_timer(pair.now)
+    assert of(ConnectionReplaced, list(iter(pair.client.next_event, None)))
+    assert pair.client.state is ConnectionState.REPLAYING
+    pair.now += 2.0
+    pair.client.receive_eof(pair.now)
+    assert of(ConnectionLost, list(iter(pair.client.next_event, None)))
+    pair.now += 1.0
+    pair.ends.clear()
+    pair.server = ServerProtocol(ServerSession())
+    link = pair.client.connect(pair.now)
+    pair.ends.append((link, pair.server))
+    resumed = only(SessionResumed, pair.run())
+    assert not resumed.planned
+    assert resumed.connect_s is not None
