@@ -56,7 +56,7 @@ class Replay:
         self._outstanding: deque[Command] = deque()
         # Items that are not said again, and what was before each.
         self._gone: dict[str, str] = {}
-        # Creations that were not answered in time, by item id.
+        # Creations to be made again on a next connection, if they are not answered until then, by item id.
         self._kept: dict[str, events.ConversationItemCreate] = {}
         self.left_out: list[str] = []
         self.replayed = 0
@@ -153,8 +153,11 @@ class Replay:
             entry.heard_ms = entry.cut_ms = entry.heard_words = None
             entry.received_ms = 0.0
             items.append(item)
+        there = {item_id_of(item) for item in told}
         for event in retold(told, items):
             self._say(event)
+            if isinstance(event, events.ConversationItemCreate) and item_id_of(event.item) in there:
+                self._kept[item_id_of(event.item)] = event  # it is gone until this is answered
         self._repeat_edits(calls)
         self._wait_for_next()
 
@@ -284,6 +287,7 @@ class Replay:
 
     def _leave_out(self, item_id: str) -> None:
         self.left_out.append(item_id)
+        self.forget(item_id)
         self._drop(item_id)
 
     def _drop(self, item_id: str) -> None:

@@ -399,6 +399,28 @@ def test_a_long_conversation_is_said_whatever_is_outstanding() -> None:  # R3
     assert ids(room.begin()) == ["a", "b", "c"]
 
 
+def test_what_is_replaced_on_the_way_is_lost_by_no_loss_between_both_halves() -> None:  # R3, N4
+    room = Room(said("a", "new words"), said("b"))
+    old, b = said("a", "old words"), said("b")
+    deletion, creation = room.begin(old, b)
+    assert (deletion.item_id, creation.item.id) == ("a", "a")
+    room.conversation.remove("a")  # the deletion is answered, and then the connection goes
+    room.tray.commands.end_all(CommandRefused("lost"))
+    assert ids(room.begin()) == ["a", "b"]
+    assert not room.replay.left_out
+
+
+def test_what_is_replaced_and_refused_stays_away() -> None:  # R3
+    room = Room(said("a", "new words"), said("b"))
+    room.begin(said("a", "old words"), said("b"))
+    room.conversation.remove("a")
+    for command in room.tray.commands:
+        room.tray.refuse(command, CommandRefused("no"))
+    assert room.replay.settled
+    assert room.replay.take_left_out() == ("a", "a")
+    assert ids(room.begin()) == ["b"]
+
+
 def test_only_what_is_new_at_the_very_end_is_said_without_a_place() -> None:
     events_of = retold([said("b")], [said("a"), said("b"), said("c"), said("d")])
     assert [event.previous_item_id for event in events_of] == ["root", UNSET, UNSET]  # type: ignore[union-attr]
