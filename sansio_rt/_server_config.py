@@ -14,7 +14,14 @@ from msgspec import UNSET
 
 from . import events
 from ._audio import AudioFormat
-from ._server_rules import SESSION_RULES, check_known, check_rules, entries_of, setting
+from ._server_rules import (
+    SESSION_RULES,
+    check_known,
+    check_rules,
+    entries_of,
+    given_fields,
+    setting,
+)
 from ._server_turns import TurnSettings
 from ._server_work import OfferedTool, Refusal
 
@@ -148,13 +155,11 @@ def updated_session(
 
 def _merged(old: Any, update: Any, path: str) -> Any:
     changes: dict[str, Any] = {}
-    for name in update.__struct_fields__:
-        value = getattr(update, name)
-        where = f"{path}.{name}" if path else name
-        if value is UNSET or name == "extra" or (not path and name in _READ_ONLY):
+    for name, given in given_fields(update):
+        if name == "extra" or (not path and name in _READ_ONLY):
             continue
-        if value is None:
-            value = _CLEARED.get(where)
+        where = f"{path}.{name}" if path else name
+        value = _CLEARED.get(where) if given is None else given
         if value is _KEPT:
             continue
         before = getattr(old, name)
