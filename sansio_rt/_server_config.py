@@ -70,7 +70,7 @@ _CLEARED: dict[str, Any] = {
     "model": _KEPT,
 }
 # What a client may say and cannot change.
-_READ_ONLY = ("id", "object", "expires_at")
+_READ_ONLY = frozenset(("id", "object", "expires_at"))
 
 
 def first_session(session_id: str) -> events.RealtimeSession:
@@ -156,15 +156,18 @@ def updated_session(
 def _merged(old: Any, update: Any, path: str) -> Any:
     changes: dict[str, Any] = {}
     for name, given in given_fields(update):
-        if name == "extra" or (not path and name in _READ_ONLY):
-            continue
         where = f"{path}.{name}" if path else name
-        value = _CLEARED.get(where) if given is None else given
-        if value is _KEPT:
+        if where in _READ_ONLY or name == "extra":
             continue
-        before = getattr(old, name)
-        nested = isinstance(value, msgspec.Struct) and type(value) is type(before)
-        changes[name] = _merged(before, value, where) if nested else value
+        value = given
+        if given is None:
+            value = _CLEARED.get(where)
+        elif isinstance(given, msgspec.Struct):
+            before = getattr(old, name)
+            if type(given) is type(before):
+                value = _merged(before, given, where)
+        if value is not _KEPT:
+            changes[name] = value
     return msgspec.structs.replace(old, **changes)
 
 

@@ -410,7 +410,8 @@ class ServerConversation:
         return self._index(self._records[previous_item_id]) + 1
 
     def _check_call(self, call_id: str, path: str) -> None:
-        items = (record.item for record in reversed(self._order))  # nearly always the call is a late one
+        # Nearly always it is one of the last items.
+        items = (record.item for record in reversed(self._order))
         if not any(
             isinstance(item, events.FunctionCall) and item.call_id == call_id for item in items
         ):
