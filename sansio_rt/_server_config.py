@@ -69,8 +69,6 @@ _CLEARED: dict[str, Any] = {
     "audio.output.voice": _KEPT,
     "model": _KEPT,
 }
-# What a client may say and cannot change.
-_READ_ONLY = frozenset(("id", "object", "expires_at"))
 
 
 def first_session(session_id: str) -> events.RealtimeSession:
@@ -148,7 +146,9 @@ def updated_session(
             code="cannot_update_model",
             param="session.model",
         )
-    merged: events.RealtimeSession = _merged(session, update, "")
+    # What a client may say and cannot change.
+    changes = msgspec.structs.replace(update, id=UNSET, object=UNSET, expires_at=UNSET)
+    merged: events.RealtimeSession = _merged(session, changes, "")
     check_tool_choice(merged.tool_choice, merged.tools, "session.tool_choice")
     return merged
 
@@ -156,16 +156,13 @@ def updated_session(
 def _merged(old: Any, update: Any, path: str) -> Any:
     changes: dict[str, Any] = {}
     for name, given in given_fields(update):
-        where = f"{path}.{name}" if path else name
-        if where in _READ_ONLY or name == "extra":
-            continue
         value = given
         if given is None:
-            value = _CLEARED.get(where)
+            value = _CLEARED.get(path + name)
         elif isinstance(given, msgspec.Struct):
             before = getattr(old, name)
             if type(given) is type(before):
-                value = _merged(before, given, where)
+                value = _merged(before, given, f"{path}{name}.")
         if value is not _KEPT:
             changes[name] = value
     return msgspec.structs.replace(old, **changes)

@@ -10,7 +10,7 @@ from itertools import compress, repeat
 from operator import attrgetter, is_not
 from typing import Any, cast
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 from msgspec.structs import astuple
 
 from . import events
@@ -44,10 +44,10 @@ _getter = functools.lru_cache(attrgetter)
 _is_given = functools.partial(is_not, UNSET)
 
 
-def given_fields(given: Any) -> Iterable[tuple[str, Any]]:
-    """The names and values of the fields of a Struct that are not missing, in its order."""
-    values = astuple(given)
-    return compress(zip(given.__struct_fields__, values, strict=True), map(_is_given, values))
+def given_fields(given: events.WireObject) -> Iterable[tuple[str, Any]]:
+    """The names and values of the wire's fields that an object of the client has, in order."""
+    names, values = given.__struct_fields__[1:], astuple(given)[1:]  # the first one is `extra`
+    return compress(zip(names, values, strict=True), map(_is_given, values))
 
 
 @dataclass(frozen=True)
@@ -228,7 +228,7 @@ RESPONSE_RULES = Rules(
 """What the parameters of a `response.create` must be."""
 
 
-_LEAVES = frozenset((str, int, float, bool, type(None), UnsetType, type(events.NO_EXTRA)))
+_LEAVES = frozenset((str, int, float, bool, type(None)))
 """The types of values with nothing inside: nearly all values are."""
 
 
