@@ -10,7 +10,7 @@ from itertools import compress, repeat
 from operator import attrgetter, is_not
 from typing import Any, cast
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 from msgspec.structs import astuple
 
 from . import events
@@ -228,8 +228,10 @@ RESPONSE_RULES = Rules(
 """What the parameters of a `response.create` must be."""
 
 
-_LEAVES = frozenset((str, int, float, bool, type(None)))
-"""The types of values with nothing inside: nearly all values are."""
+_IS_DEEP: dict[type, bool] = dict.fromkeys(
+    (str, int, float, bool, type(None), UnsetType, type(events.NO_EXTRA)), False
+)
+"""Whether values of a type have something inside, unless it is not here: nearly all have not."""
 
 
 def check_known(given: Any, path: str) -> None:
@@ -275,8 +277,10 @@ def check_fields(given: events.WireObject, path: str, *, but: str = "") -> None:
     Raises:
         Refusal: Something is unknown.
     """
-    for name, value in given_fields(given):
-        if type(value) not in _LEAVES and name != but:
+    values = astuple(given)
+    deep = map(_IS_DEEP.get, map(type, values), repeat(True))
+    for name, value in compress(zip(given.__struct_fields__, values, strict=True), deep):
+        if name != but:
             check_known(value, f"{path}.{name}")
 
 
