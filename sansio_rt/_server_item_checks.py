@@ -16,10 +16,14 @@ from ._server_work import Refusal
 
 __all__ = ["checked_item"]
 
-_PARTS_OF_ROLE = {
-    "system": ("input_text",),
-    "user": ("input_text", "input_audio", "input_image"),
-    "assistant": ("output_text", "output_audio"),
+_PARTS_OF_ROLE: dict[str, dict[type, str]] = {
+    "system": {events.InputText: "input_text"},
+    "user": {
+        events.InputText: "input_text",
+        events.InputAudio: "input_audio",
+        events.InputImage: "input_image",
+    },
+    "assistant": {events.OutputText: "output_text", events.OutputAudio: "output_audio"},
 }
 _AUDIO_PARTS = (events.InputAudio, events.OutputAudio)
 _IMAGE_RULES = Rules(
@@ -87,10 +91,10 @@ def _checked_message(
     sound: Sound | None = None
     for index, part in enumerate(item.content):
         where = f"{path}.content[{index}]"
-        if part.type not in allowed:
+        if type(part) not in allowed:
             raise Refusal(
                 f"Invalid value: '{part.type}'. Supported values for role '{item.role}' are: "
-                + ", ".join(f"'{name}'" for name in allowed)
+                + ", ".join(f"'{name}'" for name in allowed.values())
                 + ".",
                 code="invalid_value",
                 param=f"{where}.type",

@@ -63,15 +63,12 @@ class Tally(Struct, frozen=True):
 
     def cached(self, before: Tally) -> Tally:
         """How much of this comes from the cache, if `before` was the last response's input."""
+        block = CACHE_BLOCK_TOKENS
         return Tally(
-            _whole_blocks(min(self.text, before.text)),
-            _whole_blocks(min(self.audio, before.audio)),
-            _whole_blocks(min(self.image, before.image)),
+            min(self.text, before.text) // block * block,
+            min(self.audio, before.audio) // block * block,
+            min(self.image, before.image) // block * block,
         )
-
-
-def _whole_blocks(tokens: int) -> int:
-    return tokens - tokens % CACHE_BLOCK_TOKENS
 
 
 def usage(heard: Tally, cached: Tally, said: Tally) -> events.Usage:

@@ -179,6 +179,7 @@ def test_what_is_not_known_is_named_by_its_path() -> None:
         check_known(events.UnknownItem(type="poem", data={}), "item")
     assert caught.value.param == "item.type"
     check_known(events.InputText(text="y"), "item")
+    check_known("what is no object", "item")
 
 
 def test_a_setting_behind_nothing_is_not_set() -> None:
