@@ -19,7 +19,6 @@ from ._server_rules import (
     check_known,
     check_rules,
     entries_of,
-    given_fields,
     setting,
 )
 from ._server_turns import TurnSettings
@@ -155,8 +154,10 @@ def updated_session(
 
 def _merged(old: Any, update: Any, path: str) -> Any:
     changes: dict[str, Any] = {}
-    for name, given in given_fields(update):
-        value = given
+    for name in update.__struct_fields__[1:]:  # the first one is `extra`
+        value = given = getattr(update, name)
+        if given is UNSET:
+            continue
         if given is None:
             value = _CLEARED.get(path + name)
         elif isinstance(given, msgspec.Struct):

@@ -24,7 +24,6 @@ __all__ = [
     "check_known",
     "check_rules",
     "entries_of",
-    "given_fields",
     "setting",
 ]
 
@@ -44,12 +43,6 @@ def setting(session: Any, path: str) -> Any:
 @functools.lru_cache
 def _names(path: str) -> tuple[str, ...]:
     return tuple(path.split("."))
-
-
-def given_fields(given: events.WireObject) -> list[tuple[str, Any]]:
-    """The names and values of the wire's fields that an object of the client has, in order."""
-    names = given.__struct_fields__[1:]  # the first one is `extra`
-    return [(name, value) for name in names if (value := getattr(given, name)) is not UNSET]
 
 
 @dataclass(frozen=True)
