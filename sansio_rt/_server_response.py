@@ -238,9 +238,9 @@ class ServerResponse:
             self._queue(_Step(ServerResponse._add_sound, (delta,), duration_s), now)
 
     def _queue(self, step: _Step, now: float) -> None:
-        if not self._steps:
-            # A queue that ran dry starts anew from now; one that did not keeps its schedule.
-            self._next_release = max(self._next_release, now)
+        # A queue that ran dry starts anew from now; one that did not keeps its schedule.
+        if not self._steps and self._next_release < now:
+            self._next_release = now
         self._steps.append(step)
 
     def _begin_message(self) -> None:

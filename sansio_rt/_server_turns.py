@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from msgspec import UNSET
+from msgspec import UNSET, Struct
 from numpy.typing import NDArray
 
 from . import events
@@ -54,8 +54,7 @@ class Detector(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class TurnSettings:
+class TurnSettings(Struct, frozen=True):
     """What a session's `turn_detection` says, with nothing left open.
 
     Attributes:
