@@ -23,6 +23,7 @@ from .._session_events import (
     ConnectionReplaced,
     RotationDue,
     SessionClosed,
+    SessionEvent,
     SessionReady,
     SessionResumed,
 )
@@ -233,17 +234,25 @@ class Driver:
 
     def take_events(self) -> None:
         """Takes what happened, and tells of it."""
-        next_event, told, note = self.client.next_event, self._told, self._note
+        next_event, told = self.client.next_event, self._told
         while (event := next_event()) is not None:
-            if note is not None:
-                note(f"client: {brief_event(event)}")
             kind = type(event)
-            looking = told.get(kind)
-            if looking is None:
-                own = [self._handlers[kind]] if kind in self._handlers else []
-                looking = told[kind] = [*own, *self._looking_at(kind)]
-            for on_event in looking:
+            for on_event in told[kind] if kind in told else self._those_told(kind):
                 on_event(event)
+
+    def _those_told(self, kind: type) -> list[Callable[[Any], None]]:
+        """Who is told of events of a kind, which is asked once."""
+        told = self._told[kind] = []
+        if self._note is not None:
+            told.append(self._write)
+        if kind in self._handlers:
+            told.append(self._handlers[kind])
+        told += self._looking_at(kind)
+        return told
+
+    def _write(self, event: SessionEvent) -> None:
+        if self._note is not None:
+            self._note(f"client: {brief_event(event)}")
 
     def flush(self) -> bool:
         """Sends what is queued; whether that was anything."""
@@ -332,15 +341,17 @@ class Driver:
                 self._keep(command, label)
 
     def _keep(self, command: Command, label: str) -> None:
-        known = self.issued.get(command.event_id)
-        if known is None:
+        if command.event_id not in self.issued:
             self.issued[command.event_id] = Issued(command, label, self._serving_number)
 
     @property
     def _serving_number(self) -> int:
         """That of the client's own link: it may have been replaced and not have said so yet."""
         link = self.client.link
-        return next((c.number for c in self._carried.values() if c.link is link), 0)
+        for carried in self._carried.values():
+            if carried.link is link:
+                return carried.number
+        return 0
 
     def newest(self, kind: CommandKind) -> Command | None:
         """The caller's newest outstanding command of a kind."""

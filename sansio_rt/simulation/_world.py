@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -28,9 +29,9 @@ from ._history_rules import Asked
 from ._invariants import (
     Invariant,
     Violation,
+    looking_at,
     looking_at_event,
     looking_at_message,
-    looking_at_steps,
 )
 from ._mind import Mind, ScriptedMind, Tools, VariedTools
 from ._network import Line, Pipe, Weather
@@ -51,6 +52,7 @@ MOST_STEPS = 200_000
 MOST_ROUNDS = 10_000
 PIECE_MS = 100
 _TALK_S = 2.0
+_NEVER = math.inf
 _ENDPOINT = Endpoint.url("ws://127.0.0.1:1/v1", api_key="simulated-key", model="gpt-realtime")
 
 
@@ -114,7 +116,7 @@ class World:
         self._invariants = list(invariants)
         self._kinds = tuple(map(type, invariants))
         self._on_messages: dict[str, list[Callable[[Service, Taken], None]]] = {}
-        self._checks = [self._invariants[place].check for place in looking_at_steps(self._kinds)]
+        self._checks = [watcher.check for watcher in self._looking("check")]
         self._mind = mind or ScriptedMind(varied=plan.setup.varied)
         self._tools = tools or VariedTools()
         self._tool_chance = chances("tools")
@@ -125,6 +127,7 @@ class World:
         self._order = itertools.count()
         self._peers: list[tuple[Line, Peer]] = []
         self._busy = 0
+        self._client_due = self._peer_due = _NEVER
         self._to_say: deque[tuple[int, Callable[[], None]]] = deque()
         self._note = self.note if traced else None
         setup = plan.setup
@@ -137,6 +140,11 @@ class World:
             timing=setup.timing,
         )
         self._carry = carry
+        self._own: dict[type, Callable[[Any], None]] = {
+            AudioDelta: self.playback.take,
+            CallReady: self._run_tool,
+            SessionResumed: self._excuse,
+        }
         self.driver = Driver(self.client, self, self, self._looking_at, self._note, carry=carry)
 
     # --- time -------------------------------------------------------------------------------
@@ -183,7 +191,7 @@ class World:
         self._step_until(end)
         self._heal()
         self._settle_down()
-        for invariant in self._invariants:
+        for invariant in self._looking("finish"):
             invariant.finish()
         self._leave()
 
@@ -240,37 +248,37 @@ class World:
             self.driver.closed is None and (when := self._next_time()) is not None and when <= end
         ):
             self._step(when)
-        for invariant in self._invariants:
+        for invariant in self._looking("left"):
             invariant.left()
 
     def _next_time(self) -> float | None:
-        when = self._agenda[0][0] if self._agenda else None
-        deadlines = [peer.next_deadline() for _, peer in self._peers]
+        """When the next thing happens, or None; what has a deadline is kept for that step."""
+        when = self._agenda[0][0] if self._agenda else _NEVER
+        self._client_due = self._peer_due = _NEVER
         if self.driver.closed is None:
-            deadlines.append(self.client.next_deadline())
-        for deadline in deadlines:
-            if deadline is not None and (when is None or deadline < when):
-                when = deadline
-        return when
+            self._client_due = _or_never(self.client.next_deadline())
+        for _, peer in self._peers:
+            self._peer_due = min(self._peer_due, _or_never(peer.next_deadline()))
+        when = min(when, self._client_due, self._peer_due)
+        return None if when == _NEVER else when
 
     def _step(self, when: float) -> None:
         """One thing happens, and what follows from it at once."""
         self.steps += 1
         if self.steps > MOST_STEPS:
             raise Violation("nothing goes on for ever", f"{MOST_STEPS} steps were taken")
-        self.now = max(self.now, when)
-        deadline = self.client.next_deadline()
-        if deadline is not None and deadline <= self.now:
+        if when > self.now:
+            self.now = when
+        if self._client_due <= self.now:
             self.driver.handle_timer()
-            later = self.client.next_deadline()
-            if later is not None and later <= self.now:
+            if _or_never(self.client.next_deadline()) <= self.now:
                 raise Violation("a deadline passes", "handle_timer left a deadline that is over")
         elif self._agenda and self._agenda[0][0] <= self.now:
             heapq.heappop(self._agenda)[2]()
-        for _, peer in self._peers:
-            deadline = peer.next_deadline()
-            if deadline is not None and deadline <= self.now:
-                peer.handle_timer()
+        if self._peer_due <= self.now:
+            for _, peer in self._peers:
+                if _or_never(peer.next_deadline()) <= self.now:
+                    peer.handle_timer()
         self._settle()
         for check in self._checks:
             check()
@@ -361,16 +369,17 @@ class World:
 
     # --- what happens -----------------------------------------------------------------------
 
+    def _looking(self, method: str) -> list[Invariant]:
+        return [self._invariants[place] for place in looking_at(self._kinds, method)]
+
     def _looking_at(self, kind: type) -> list[Callable[[Any], None]]:
         """Who is told of events of a kind: this run itself, then the invariants in their order."""
-        own: dict[type, Callable[[Any], None]] = {
-            AudioDelta: self.playback.take,
-            CallReady: self._run_tool,
-            SessionResumed: self._excuse,
-        }
-        invariants = [self._invariants[place] for place in looking_at_event(self._kinds, kind)]
-        first = [own[kind]] if kind in own else []
-        return [*first, *(invariant.on_event for invariant in invariants)]
+        places = looking_at_event(self._kinds, kind)
+        looking: list[Callable[[Any], None]] = [
+            self._invariants[place].on_event for place in places
+        ]
+        own = self._own.get(kind)
+        return looking if own is None else [own, *looking]
 
     def _on_message(self, service: Service, taken: Taken) -> None:
         kind = taken.type
@@ -520,6 +529,10 @@ class World:
         if not line.idle or driver.carries_others:
             return "bytes are under way"
         return "" if service.idle else "the server is busy"
+
+
+def _or_never(deadline: float | None) -> float:
+    return _NEVER if deadline is None else deadline
 
 
 def _outputs_of(call_id: str | UnsetType | None, client: ClientProtocol) -> Iterator[str]:
