@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, Struct
 
 from . import events
 from ._audio import AudioFormat
@@ -22,17 +22,19 @@ from ._server_outbox import Outbox
 from ._server_usage import IMAGE_TOKENS, Tally, audio_in_tokens, audio_out_tokens, text_tokens
 from ._server_work import HistoryTurn, Refusal, ServerLimits, TurnRole
 
-__all__ = ["Record", "ServerConversation", "without_transcript"]
+__all__ = ["Context", "Record", "ServerConversation", "without_transcript"]
 
 ROOT = "root"
 _MESSAGE_ROLES: dict[str, TurnRole] = {"user": "user", "assistant": "assistant"}
+_COMPLETED = (events.Message, events.FunctionCall, events.FunctionCallOutput)
+_AUDIO_PARTS = (events.InputAudio, events.OutputAudio)
 
 
 Reading = tuple[HistoryTurn | None, Tally]
 """An item as a mind reads it, None for kinds that a mind does not know, and its tokens."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Record:
     """One item and what the server alone knows of it.
 
@@ -44,6 +46,7 @@ class Record:
             no audio.
         wants: The transcription that the client asked for when the item was committed, or None.
         truncated: Whether the client has cut it: what is generated later is no part of it.
+        done: Whether the client was told that it will not change any more.
     """
 
     id: str
@@ -52,8 +55,9 @@ class Record:
     heard: str | None = ""
     wants: events.Transcription | None = None
     truncated: bool = False
+    done: bool = False
     _read: tuple[events.Item, str | None, int, Reading] | None = field(
-        default=None, init=False, repr=False, compare=False
+        default=None, init=False, repr=False
     )
 
     @property
@@ -67,7 +71,7 @@ class Record:
             return self.item
         parts = list(self.item.content)
         for index, part in enumerate(parts):  # pragma: no branch - what sounds has a part for it
-            if isinstance(part, events.InputAudio | events.OutputAudio):
+            if isinstance(part, _AUDIO_PARTS):
                 encoded = base64.b64encode(self.sound.data).decode()
                 parts[index] = msgspec.structs.replace(part, audio=encoded)
                 break
@@ -86,7 +90,7 @@ class Record:
 
     def read(self) -> Reading:
         """The item as a mind reads it, and what it costs as input."""
-        # Every reply reads the whole history, of which little has changed since the one before.
+        # A reply that had to wait for words reads the whole history, of which little has changed.
         read, size = self._read, 0 if self.sound is None else len(self.sound.data)
         if read is None or read[0] is not self.item or read[1] != self.heard or read[2] != size:
             turn = self._turn()
@@ -130,6 +134,35 @@ def _words(part: events.Part) -> str:
     return words if isinstance(words, str) else ""
 
 
+class Context(Struct, frozen=True):
+    """What a reply builds on.
+
+    Attributes:
+        turns: The first items as a mind reads them.
+        tally: Their tokens.
+        unread: The items behind those.
+    """
+
+    turns: tuple[HistoryTurn, ...]
+    tally: Tally
+    unread: list[Record]
+
+    @property
+    def unheard(self) -> list[Record]:
+        """The spoken items whose words are not known yet."""
+        return [record for record in self.unread if record.heard is None]
+
+    def read(self) -> tuple[tuple[HistoryTurn, ...], Tally]:
+        """All items as a mind reads them, and their tokens."""
+        turns, tally = list(self.turns), self.tally
+        for record in self.unread:
+            turn, tokens = record.read()
+            tally += tokens
+            if turn is not None:
+                turns.append(turn)
+        return tuple(turns), tally
+
+
 class ServerConversation:
     """The default conversation.
 
@@ -142,8 +175,11 @@ class ServerConversation:
         self.id = outbox.new_id("conv")
         self._outbox = outbox
         self._limits = limits
-        self._order: list[str] = []
+        self._order: list[Record] = []
         self._records: dict[str, Record] = {}
+        # What replies have read of the first items, which will not change without our doing.
+        self._settled = Context((), Tally(), [])
+        self._settled_count = 0
 
     def get(self, item_id: str) -> Record | None:
         """The record of an item, or None."""
@@ -151,19 +187,26 @@ class ServerConversation:
 
     def records(self) -> list[Record]:
         """All records in order."""
-        return [self._records[item_id] for item_id in self._order]
+        return self._order.copy()
+
+    def context(self) -> Context:
+        """All items, for a reply."""
+        order, count = self._order, self._settled_count
+        while count < len(order) and order[count].done and order[count].heard is not None:
+            count += 1
+        if count > self._settled_count:
+            added = msgspec.structs.replace(
+                self._settled, unread=order[self._settled_count : count]
+            )
+            self._settled, self._settled_count = Context(*added.read(), []), count
+        rest = msgspec.structs.replace(self._settled, unread=order[count:])
+        # What is read later is read as it will be then: the client may cut any of it meanwhile.
+        return Context((), Tally(), order.copy()) if rest.unheard else rest
 
     @property
     def last_id(self) -> str | None:
         """The id of the last item, or None."""
-        return self._order[-1] if self._order else None
-
-    def previous_id(self, item_id: str) -> str | None:
-        """The id of the item before one, or None for the first."""
-        # Nearly always it is the last one, and a search through a long history would take its time.
-        last = len(self._order) - 1
-        index = last if self._order[last] == item_id else self._order.index(item_id)
-        return self._order[index - 1] if index else None
+        return self._order[-1].id if self._order else None
 
     def create(self, event: events.ConversationItemCreate, audio: AudioFormat) -> Record:
         """Answer `conversation.item.create`.
@@ -195,11 +238,13 @@ class ServerConversation:
             index: Where; None is the end.
         """
         place = len(self._order) if index is None else index
-        previous = self._order[place - 1] if place else None
+        previous = self._order[place - 1].id if place else None
         # Told before it is there: what cannot be represented is not to be.
         self._outbox.emit(events.ConversationItemAdded(previous_item_id=previous, item=record.item))
-        self._order.insert(place, record.id)
+        self._order.insert(place, record)
         self._records[record.id] = record
+        if place < self._settled_count:
+            self._unsettle()
 
     def done(self, record: Record) -> None:
         """Tell that an item will not change any more; nothing if it was deleted meanwhile.
@@ -207,10 +252,11 @@ class ServerConversation:
         Another may have been created under its id since.
         """
         if self._records.get(record.id) is record:
+            record.done = True
+            index = self._index(record)
+            previous = self._order[index - 1].id if index else None
             self._outbox.emit(
-                events.ConversationItemDone(
-                    previous_item_id=self.previous_id(record.id), item=record.item
-                )
+                events.ConversationItemDone(previous_item_id=previous, item=record.item)
             )
 
     def delete(self, event: events.ConversationItemDelete) -> None:
@@ -219,9 +265,10 @@ class ServerConversation:
         Raises:
             Refusal: There is no such item.
         """
-        self._known(event.item_id, "delete", "deleting")
-        self._order.remove(event.item_id)
+        record = self._known(event.item_id, "delete", "deleting")
+        self._order.remove(record)
         del self._records[event.item_id]
+        self._unsettle()
         self._outbox.emit(events.ConversationItemDeleted(item_id=event.item_id))
 
     def retrieve(self, event: events.ConversationItemRetrieve) -> None:
@@ -274,6 +321,7 @@ class ServerConversation:
         sound.cut(event.audio_end_ms)
         record.truncated = True
         record.item = without_transcript(item)
+        self._unsettle()
         self._outbox.emit(
             events.ConversationItemTruncated(
                 item_id=record.id, content_index=0, audio_end_ms=event.audio_end_ms
@@ -298,7 +346,7 @@ class ServerConversation:
         Raises:
             Refusal: It is not acceptable.
         """
-        shown, sound = checked_item(item, audio, path)
+        checked, sound = checked_item(item, audio, path)
         given_id = getattr(item, "id", None)
         item_id = (
             given_id if isinstance(given_id, str) and given_id else self._outbox.new_id("item")
@@ -312,11 +360,21 @@ class ServerConversation:
             )
         if isinstance(item, events.FunctionCallOutput) and item.call_id not in known_calls:
             self._check_call(item.call_id, f"{path}.call_id")
-        if isinstance(shown, events.FunctionCall) and not shown.call_id:
-            shown = msgspec.structs.replace(shown, call_id=self._outbox.new_id("call"))
-        whole = msgspec.structs.replace(shown, id=item_id)
+        shown = {"object": "realtime.item", "status": "completed"}
+        if isinstance(checked, events.FunctionCall) and not checked.call_id:
+            shown["call_id"] = self._outbox.new_id("call")
+        given = shown if isinstance(checked, _COMPLETED) else {}
+        whole = msgspec.structs.replace(checked, id=item_id, **given)
         heard = None if sound is not None else ""
         return Record(item_id, whole, sound, heard)
+
+    def _index(self, record: Record) -> int:
+        # Nearly always it is the last one, and a search through a long history would take its time.
+        last = len(self._order) - 1
+        return last if self._order[last] is record else self._order.index(record)
+
+    def _unsettle(self) -> None:
+        self._settled, self._settled_count = Context((), Tally(), []), 0
 
     def _known(self, item_id: str, verb: str, doing: str) -> Record:
         record = self._records.get(item_id)
@@ -340,12 +398,12 @@ class ServerConversation:
                 code="item_create_invalid_previous_item_id",
                 param="previous_item_id",
             )
-        return self._order.index(previous_item_id) + 1
+        return self._index(self._records[previous_item_id]) + 1
 
     def _check_call(self, call_id: str, path: str) -> None:
-        calls = (record.item for record in self._records.values())
+        items = (record.item for record in reversed(self._order))  # it was made just now
         if not any(
-            isinstance(item, events.FunctionCall) and item.call_id == call_id for item in calls
+            isinstance(item, events.FunctionCall) and item.call_id == call_id for item in items
         ):
             raise Refusal(
                 f"Tool call ID '{call_id}' not found in conversation.",

@@ -300,6 +300,19 @@ class Driver:
         for label, call in waiting:
             self.ask(label, call)
 
+    def what_waits(self) -> str:
+        """What of the client's is not done yet, in words; empty where nothing is."""
+        client = self.client
+        if client.state is not ConnectionState.READY or client.reconnecting:
+            return f"the client is {client.state.value}"
+        if self.waiting:
+            return f"calls: {', '.join(label for label, _ in self.waiting)}"
+        if client.commands:
+            return f"commands: {client.commands}"
+        if client.generations:
+            return f"generations: {client.generations}"
+        return ""
+
     # --- commands ---------------------------------------------------------------------------
 
     @property

@@ -6,16 +6,14 @@ import heapq
 import itertools
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
-
-from msgspec import UnsetType
 
 from .. import events
 from .._client import ClientProtocol
 from .._connection import ConnectionState
-from .._conversation import ConversationItem, item_id_of
+from .._conversation import ConversationItem
 from .._endpoint import Endpoint
 from .._errors import LocalProtocolError, RealtimeError
 from .._generations import GenerationStatus
@@ -34,7 +32,9 @@ from ._invariants import (
     looking_at_message,
 )
 from ._mind import Mind, ScriptedMind, Tools, VariedTools
+from ._mouth import Mouth
 from ._network import Line, Pipe, Weather
+from ._outputs import outputs_of
 from ._peers import Peer, Rejecting, Silent
 from ._plan import Action, Plan
 from ._playback import Playback
@@ -50,7 +50,6 @@ SETTLE_S = 240.0
 a connect, and the answers to everything that waited."""
 MOST_STEPS = 200_000
 MOST_ROUNDS = 10_000
-PIECE_MS = 100
 _TALK_S = 2.0
 _NEVER = math.inf
 _ENDPOINT = Endpoint.url("ws://127.0.0.1:1/v1", api_key="simulated-key", model="gpt-realtime")
@@ -128,7 +127,7 @@ class World:
         self._peers: list[tuple[Line, Peer]] = []
         self._busy = 0
         self._client_due = self._peer_due = _NEVER
-        self._to_say: deque[tuple[int, Callable[[], None]]] = deque()
+        self._mouth = Mouth(self.voice, self.push, self.after)
         self._note = self.note if traced else None
         setup = plan.setup
         self.client = ClientProtocol(
@@ -216,7 +215,7 @@ class World:
     def _talk_to_the_mute(self) -> None:
         """A client finds out that a server is mute only while audio goes out."""
         if self.service is not None and self.service.session.mute:
-            self.push(silence(PIECE_MS))
+            self.push(silence(100))
             self.at(self.now + _TALK_S, self._talk_to_the_mute)
 
     def _settle_down(self) -> None:
@@ -432,7 +431,7 @@ class World:
         entry = self.client.conversation.get(item_id)
         if entry is not None and isinstance(entry.item, events.FunctionCall):
             # An output that is moved when its call is gone is put in nowhere.
-            self.deleted.update(_outputs_of(entry.item.call_id, self.client))
+            self.deleted.update(outputs_of(entry.item.call_id, self.client))
         for service in self.services:
             self.cleared.update(service.heard_of_item.get(item_id, ()))
 
@@ -461,28 +460,13 @@ class World:
             length_ms: How long.
             then: Called when it was said.
         """
-        if not self.driver.ready:
-            return
-        self._to_say.append((length_ms, then))
-        if len(self._to_say) == 1:
-            self._say_on()
+        if self.driver.ready:
+            self._mouth.speak(length_ms, then)
 
     @property
     def speaking(self) -> bool:
         """Whether the caller is saying something."""
-        return bool(self._to_say)
-
-    def _say_on(self) -> None:
-        length_ms, then = self._to_say[0]
-        if length_ms > 0:
-            self.push(self.voice.speak(min(length_ms, PIECE_MS)))
-            self._to_say[0] = length_ms - PIECE_MS, then
-            self.after(PIECE_MS / 1000, self._say_on)
-            return
-        then()
-        self._to_say.popleft()
-        if self._to_say:
-            self._say_on()
+        return self._mouth.speaking
 
     def push(self, pcm: bytes) -> None:
         """Pushes sound, if the session can take it."""
@@ -508,41 +492,22 @@ class World:
 
     def what_waits(self) -> str:
         """What is not done yet, in words; empty where it is quiet."""
-        driver, client = self.driver, self.client
         if self._busy:
             return f"{self._busy} things of the caller's, the tools' or the dialler's"
-        if driver.closed is not None:
+        if self.driver.closed is not None:
             return ""
-        if client.state is not ConnectionState.READY or client.reconnecting:
-            return f"the client is {client.state.value}"
-        if driver.waiting:
-            return f"calls: {', '.join(label for label, _ in driver.waiting)}"
-        if client.commands:
-            return f"commands: {client.commands}"
-        if client.generations:
-            return f"generations: {client.generations}"
-        line, service = driver.line, self.service
+        return self.driver.what_waits() or self._what_is_under_way()
+
+    def _what_is_under_way(self) -> str:
+        line, service = self.driver.line, self.service
         if line is None or service is None or line.vanished:
             return "the connection is gone and the client has not noticed"
         if service.session.mute:
             return "the server is mute and the client has not noticed"
-        if not line.idle or driver.carries_others:
+        if not line.idle or self.driver.carries_others:
             return "bytes are under way"
         return "" if service.idle else "the server is busy"
 
 
 def _or_never(deadline: float | None) -> float:
     return _NEVER if deadline is None else deadline
-
-
-def _outputs_of(call_id: str | UnsetType | None, client: ClientProtocol) -> Iterator[str]:
-    """The ids of a call's outputs that are there, or on their way."""
-    there = [entry.item for entry in client.conversation]
-    coming = [
-        command.event.item
-        for command in client.commands
-        if isinstance(command.event, events.ConversationItemCreate)
-    ]
-    for item in (*there, *coming):
-        if isinstance(item, events.FunctionCallOutput) and item.call_id == call_id:
-            yield item_id_of(item)
