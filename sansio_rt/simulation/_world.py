@@ -219,8 +219,10 @@ class World:
             self.at(self.now + _TALK_S, self._talk_to_the_mute)
 
     def _settle_down(self) -> None:
-        """Lets everything end; then the caller is silent and commits, so that no word is in a buffer."""
+        """Lets everything end; then who has spoken is silent and commits: no word is left in a buffer."""
         self._wait_for_quiet()
+        if not self.pushed:
+            return
         driver, client = self.driver, self.client
         self.push(silence(400))
         if client.wanted.turn_detection is None:
