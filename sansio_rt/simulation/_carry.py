@@ -201,7 +201,7 @@ class HandedConnection(Connection):
             return told
         while came and self.state not in CONNECTED and type(came[0]) in _EVENTS:
             came.popleft()  # what comes after our close is for nobody
-        return super().next()
+        return super().next() if came else None
 
     def send(self, event: events.ClientEvent) -> None:
         """Queues an event; nothing where the connection is not open."""
