@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -70,9 +71,10 @@ class TypicalCaller:
         return Plan(setup=setup, actions=plan)
 
 
+@functools.cache
 def _plain() -> Plan:
     config = SessionConfig(turn_detection=None, instructions="Be brief.")
-    turns = [actions.Type(at_s=1.0 + turn, words="hello") for turn in range(PLAIN_TURNS)]
+    turns = tuple(actions.Type(at_s=1.0 + turn, words="hello") for turn in range(PLAIN_TURNS))
     return Plan(setup=Setup(config=config, varied=False), actions=turns)
 
 
