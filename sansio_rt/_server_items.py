@@ -25,8 +25,15 @@ from ._server_work import HistoryTurn, Refusal, ServerLimits, TurnRole
 __all__ = ["Context", "Record", "ServerConversation", "without_transcript"]
 
 ROOT = "root"
+# Where the words of a part are.
+_WORDS: dict[type, str] = {
+    events.InputText: "text",
+    events.OutputText: "text",
+    events.OutputAudio: "transcript",
+}
 _MESSAGE_ROLES: dict[str, TurnRole] = {"user": "user", "assistant": "assistant"}
-_COMPLETED = (events.Message, events.FunctionCall, events.FunctionCallOutput)
+_HAVE_STATUS = (events.Message, events.FunctionCall, events.FunctionCallOutput)
+_COMPLETED = {"object": "realtime.item", "status": "completed"}
 _AUDIO_PARTS = (events.InputAudio, events.OutputAudio)
 
 
@@ -56,14 +63,17 @@ class Record:
     wants: events.Transcription | None = None
     truncated: bool = False
     done: bool = False
-    _read: tuple[events.Item, str | None, int, Reading] | None = field(
-        default=None, init=False, repr=False
-    )
+    _reading: Reading | None = field(default=None, init=False, repr=False)
 
     @property
     def role(self) -> str:
         """`user`, `assistant`, `system`, or "" for what is no message."""
         return self.item.role if isinstance(self.item, events.Message) else ""
+
+    @property
+    def settled(self) -> bool:
+        """Whether only the client changes it from now on, by cutting it."""
+        return self.done and self.heard is not None
 
     def with_sound(self) -> events.Item:
         """The wire form with the audio in its first audio part."""
@@ -91,20 +101,28 @@ class Record:
     def read(self) -> Reading:
         """The item as a mind reads it, and what it costs as input."""
         # A reply that had to wait for words reads the whole history, of which little has changed.
-        read, size = self._read, 0 if self.sound is None else len(self.sound.data)
-        if read is None or read[0] is not self.item or read[1] != self.heard or read[2] != size:
-            turn = self._turn()
-            read = self._read = (self.item, self.heard, size, (turn, self._tally(turn)))
-        return read[3]
+        if self._reading is not None:
+            return self._reading
+        turn = self._turn()
+        reading = turn, self._tally(turn)
+        if self.settled:
+            self._reading = reading
+        return reading
+
+    def cut(self, audio_end_ms: int) -> None:
+        """Forget the audio behind a position, and all of its words."""
+        if self.sound is not None and isinstance(self.item, events.Message):  # pragma: no branch
+            self.sound.cut(audio_end_ms)
+            self.item = without_transcript(self.item)
+        self.truncated = True
+        self._reading = None
 
     def _turn(self) -> HistoryTurn | None:
         item = self.item
         if isinstance(item, events.Message):
             role = _MESSAGE_ROLES.get(item.role, "system")
             words = [_words(part) for part in item.content]
-            if self.heard:
-                words.append(self.heard)
-            return HistoryTurn(role, " ".join(word for word in words if word))
+            return HistoryTurn(role, " ".join(filter(None, [*words, self.heard])))
         if isinstance(item, events.FunctionCall):
             return HistoryTurn(
                 "tool_call", item.arguments, name=item.name, call_id=str(item.call_id)
@@ -117,20 +135,17 @@ class Record:
         if self.sound is None:
             images = 0
             if isinstance(self.item, events.Message):
-                images = sum(isinstance(part, events.InputImage) for part in self.item.content)
+                images = list(map(type, self.item.content)).count(events.InputImage)
             return Tally(text_tokens(turn.text) if turn else 0, image=images * IMAGE_TOKENS)
-        duration_ms = self.sound.duration_ms
         count = audio_out_tokens if self.role == "assistant" else audio_in_tokens
-        return Tally(audio=count(duration_ms))
+        return Tally(audio=count(self.sound.duration_ms))
 
 
 def _words(part: events.Part) -> str:
-    # A user's audio is read from what was recognised, not from a transcript that the client claims.
-    if isinstance(part, events.InputAudio):
-        return ""
     if isinstance(part, events.InputImage):
         return "[image]"
-    words = getattr(part, "transcript", UNSET) or getattr(part, "text", UNSET)
+    # A user's audio is read from what was recognised, not from a transcript that the client claims.
+    words = getattr(part, _WORDS.get(type(part), ""), "")
     return words if isinstance(words, str) else ""
 
 
@@ -154,6 +169,8 @@ class Context(Struct, frozen=True):
 
     def read(self) -> tuple[tuple[HistoryTurn, ...], Tally]:
         """All items as a mind reads them, and their tokens."""
+        if not self.unread:
+            return self.turns, self.tally
         turns, tally = list(self.turns), self.tally
         for record in self.unread:
             turn, tokens = record.read()
@@ -177,7 +194,7 @@ class ServerConversation:
         self._limits = limits
         self._order: list[Record] = []
         self._records: dict[str, Record] = {}
-        # What replies have read of the first items, which will not change without our doing.
+        # What replies have read of the first items, none of which will change by itself.
         self._settled = Context((), Tally(), [])
         self._settled_count = 0
 
@@ -191,17 +208,13 @@ class ServerConversation:
 
     def context(self) -> Context:
         """All items, for a reply."""
-        order, count = self._order, self._settled_count
-        while count < len(order) and order[count].done and order[count].heard is not None:
-            count += 1
-        if count > self._settled_count:
-            added = msgspec.structs.replace(
-                self._settled, unread=order[self._settled_count : count]
-            )
-            self._settled, self._settled_count = Context(*added.read(), []), count
-        rest = msgspec.structs.replace(self._settled, unread=order[count:])
-        # What is read later is read as it will be then: the client may cut any of it meanwhile.
-        return Context((), Tally(), order.copy()) if rest.unheard else rest
+        new = self._order[self._settled_count :]
+        if False in [record.settled for record in new]:
+            return Context((), Tally(), self._order.copy())
+        if new:
+            turns, tally = Context(self._settled.turns, self._settled.tally, new).read()
+            self._settled, self._settled_count = Context(turns, tally, []), len(self._order)
+        return self._settled
 
     @property
     def last_id(self) -> str | None:
@@ -318,9 +331,7 @@ class ServerConversation:
                 code="invalid_value",
                 param="audio_end_ms",
             )
-        sound.cut(event.audio_end_ms)
-        record.truncated = True
-        record.item = without_transcript(item)
+        record.cut(event.audio_end_ms)
         self._unsettle()
         self._outbox.emit(
             events.ConversationItemTruncated(
@@ -360,13 +371,11 @@ class ServerConversation:
             )
         if isinstance(item, events.FunctionCallOutput) and item.call_id not in known_calls:
             self._check_call(item.call_id, f"{path}.call_id")
-        shown = {"object": "realtime.item", "status": "completed"}
         if isinstance(checked, events.FunctionCall) and not checked.call_id:
-            shown["call_id"] = self._outbox.new_id("call")
-        given = shown if isinstance(checked, _COMPLETED) else {}
-        whole = msgspec.structs.replace(checked, id=item_id, **given)
-        heard = None if sound is not None else ""
-        return Record(item_id, whole, sound, heard)
+            checked = msgspec.structs.replace(checked, call_id=self._outbox.new_id("call"))
+        known = _COMPLETED if isinstance(checked, _HAVE_STATUS) else {}
+        shown = msgspec.structs.replace(checked, id=item_id, **known)
+        return Record(item_id, shown, sound, "" if sound is None else None)
 
     def _index(self, record: Record) -> int:
         # Nearly always it is the last one, and a search through a long history would take its time.
@@ -401,7 +410,8 @@ class ServerConversation:
         return self._index(self._records[previous_item_id]) + 1
 
     def _check_call(self, call_id: str, path: str) -> None:
-        items = (record.item for record in reversed(self._order))  # it was made just now
+        # Nearly always it is one of the last items.
+        items = (record.item for record in reversed(self._order))
         if not any(
             isinstance(item, events.FunctionCall) and item.call_id == call_id for item in items
         ):

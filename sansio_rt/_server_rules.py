@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import compress, repeat
+from operator import attrgetter, is_not
 from typing import Any, cast
 
-import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
+from msgspec.structs import astuple
 
 from . import events
 from ._server_work import Refusal
@@ -18,9 +20,12 @@ __all__ = [
     "RESPONSE_RULES",
     "SESSION_RULES",
     "Rule",
+    "Rules",
+    "check_fields",
     "check_known",
     "check_rules",
     "entries_of",
+    "given_fields",
     "setting",
 ]
 
@@ -29,17 +34,20 @@ _TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}\Z")
 
 def setting(session: Any, path: str) -> Any:
     """The value at a dotted path, `UNSET` where something on the way is missing."""
-    value = session
-    for name in _names(path):
-        if value is None or value is UNSET:
-            return UNSET
-        value = getattr(value, name, UNSET)
-    return value
+    try:
+        return _getter(path)(session)
+    except AttributeError:
+        return UNSET
 
 
-@functools.lru_cache
-def _names(path: str) -> tuple[str, ...]:
-    return tuple(path.split("."))
+_getter = functools.lru_cache(attrgetter)
+_is_given = functools.partial(is_not, UNSET)
+
+
+def given_fields(given: events.WireObject) -> Iterable[tuple[str, Any]]:
+    """The names and values of the wire's fields that an object of the client has, in order."""
+    names, values = given.__struct_fields__[1:], astuple(given)[1:]  # the first one is `extra`
+    return compress(zip(names, values, strict=True), map(_is_given, values))
 
 
 @dataclass(frozen=True)
@@ -58,10 +66,18 @@ class Rule:
     wants: str
     code: str = "invalid_value"
 
-    @functools.cached_property
-    def field(self) -> str:
-        """The object's own field that the path begins with."""
-        return _names(self.path)[0]
+
+class Rules:
+    """Rules for the fields of one kind of object, in the order in which they are looked at."""
+
+    def __init__(self, *rules: Rule) -> None:
+        self._rules = rules
+        self._fields = [rule.path.partition(".")[0] for rule in rules]
+
+    def about(self, given: Any) -> Iterable[Rule]:
+        """The rules for those of the object's own fields that are not missing."""
+        values = map(getattr, repeat(given), self._fields, repeat(UNSET))
+        return compress(self._rules, map(_is_given, values))
 
 
 def _between(low: float, high: float) -> Callable[[Any], bool]:
@@ -82,6 +98,13 @@ def _is_token_limit(value: Any) -> bool:
 
 def _is_modalities(value: Any) -> bool:
     return list(value) in (["audio"], ["text"])
+
+
+def _is_metadata(value: Any) -> bool:
+    for key, word in value.items():
+        if len(key) > 64 or not isinstance(word, str) or len(word) > 512:
+            return False
+    return len(value) <= 16
 
 
 def _are_tools(value: Any) -> bool:
@@ -144,7 +167,7 @@ _REASONING = Rule(
     "Supported values are: 'minimal', 'low', 'medium', 'high', and 'xhigh'.",
 )
 _OUTPUT_FORMAT = Rule("audio.output.format", _is_format, "PCM audio has a rate of 24000.")
-SESSION_RULES = (
+SESSION_RULES = Rules(
     _MODALITIES,
     _TOKENS,
     _TOOLS,
@@ -188,7 +211,7 @@ SESSION_RULES = (
     ),
 )
 """What the fields of a `session.update` must be."""
-RESPONSE_RULES = (
+RESPONSE_RULES = Rules(
     _MODALITIES,
     _TOKENS,
     _TOOLS,
@@ -198,20 +221,14 @@ RESPONSE_RULES = (
     Rule("conversation", _one_of("auto", "none"), "Supported values are: 'auto' and 'none'."),
     Rule(
         "metadata",
-        lambda value: (
-            len(value) <= 16
-            and all(
-                len(key) <= 64 and isinstance(word, str) and len(word) <= 512
-                for key, word in value.items()
-            )
-        ),
+        _is_metadata,
         "Metadata has at most 16 keys of at most 64 characters, and texts of at most 512.",
     ),
 )
 """What the parameters of a `response.create` must be."""
 
 
-_LEAVES = frozenset((str, int, float, bool, type(None), UnsetType, type(events.NO_EXTRA)))
+_LEAVES = frozenset((str, int, float, bool, type(None)))
 """The types of values with nothing inside: nearly all values are."""
 
 
@@ -225,30 +242,45 @@ def check_known(given: Any, path: str) -> None:
     Raises:
         Refusal: Something is unknown.
     """
-    if isinstance(given, list):
+    if isinstance(given, events.WireObject):
+        _check_object(given, path)
+    elif isinstance(given, list):
         for index, entry in enumerate(entries_of(given)):
             if isinstance(entry, events.WireObject):
-                check_known(entry, f"{path}[{index}]")
-        return
-    if isinstance(given, dict):
+                _check_object(entry, f"{path}[{index}]")
+    elif isinstance(given, dict):
         for name, entry in cast("dict[str, object]", given).items():
             if isinstance(entry, events.WireObject):
-                check_known(entry, f"{path}.{name}")
-        return
-    if not isinstance(given, events.WireObject):
-        return
+                _check_object(entry, f"{path}.{name}")
+
+
+def _check_object(given: events.WireObject, path: str) -> None:
     if isinstance(given, events.UnknownObject):
         raise Refusal(f"Invalid value: '{given.type}'.", code="invalid_value", param=f"{path}.type")
     for name in () if given.extra is events.NO_EXTRA else given.extra:
         raise Refusal(
             f"Unknown parameter: '{path}.{name}'.", code="unknown_parameter", param=f"{path}.{name}"
         )
-    for name, value in zip(given.__struct_fields__, msgspec.structs.astuple(given), strict=True):
-        if type(value) not in _LEAVES:
+    check_fields(given, path)
+
+
+def check_fields(given: events.WireObject, path: str, *, but: str = "") -> None:
+    """Do `check_known` for each value in an object.
+
+    Args:
+        given: The object.
+        path: Its JSON path in the event.
+        but: The field that is left out.
+
+    Raises:
+        Refusal: Something is unknown.
+    """
+    for name, value in given_fields(given):
+        if type(value) not in _LEAVES and name != but:
             check_known(value, f"{path}.{name}")
 
 
-def check_rules(given: Any, rules: Collection[Rule], path: str) -> None:
+def check_rules(given: Any, rules: Rules, path: str) -> None:
     """Refuse the first field that breaks its rule.
 
     Args:
@@ -259,10 +291,7 @@ def check_rules(given: Any, rules: Collection[Rule], path: str) -> None:
     Raises:
         Refusal: A field is not acceptable.
     """
-    for rule in rules:
-        value = getattr(given, rule.field, UNSET)
-        if value is UNSET or value is None:
-            continue
+    for rule in rules.about(given):
         value = setting(given, rule.path)
         if value is UNSET or value is None or rule.holds(value):
             continue
