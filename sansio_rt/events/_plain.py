@@ -81,7 +81,7 @@ def to_data(value: Any) -> Any:
         return [to_data(element) for element in value]
     if is_object(value):
         return {key: to_data(element) for key, element in value.items()}
-    if isinstance(value, bytes | bytearray):
+    if isinstance(value, (bytes, bytearray)):
         return pybase64.b64encode_as_string(value)
     return value
 
