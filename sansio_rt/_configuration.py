@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
+import msgspec
+
 from . import events
 from ._commands import Command, CommandKind, Outcome
 from ._config import SessionConfig, tool_choice_to_wire
@@ -15,6 +17,7 @@ from ._tray import Tray
 __all__ = ["Configuration"]
 
 _MOST_UNANSWERED = 16
+_read = msgspec.json.Decoder().decode
 
 
 class Configuration:
@@ -91,7 +94,8 @@ class Configuration:
     ) -> Command:
         event_id = self._tray.ids("event")
         event = events.SessionUpdate(session=difference.to_wire(), event_id=event_id)
-        self._tray.check(event)
+        if difference is not wanted:  # all of what is wanted was checked before it was wanted
+            self._tray.check(event)
         command = self._tray.commands.add(
             Command(event_id, CommandKind.UPDATE), beyond_limit=beyond_limit
         )
@@ -174,12 +178,14 @@ def _one_by_one(changes: SessionConfig) -> list[SessionConfig]:
 
 def _is_in(changes: SessionConfig, event: events.SessionUpdated) -> bool:
     """Whether a session that is told has all of some changes."""
-    return _says(events.to_data(event.session), events.to_data(changes.to_wire()))
+    return _says(_read(events.encode(event.session)), _read(events.encode(changes.to_wire())))
 
 
 def _says(told: Any, asked: Any) -> bool:
     """Whether a session that is told has everything that was asked for."""
-    if isinstance(asked, dict) and isinstance(told, dict):
-        wanted, there = cast("dict[str, Any]", asked), cast("dict[str, Any]", told)
-        return all(_says(there.get(name), value) for name, value in wanted.items())
-    return bool(told == asked)
+    if told == asked:
+        return True
+    if not isinstance(asked, dict) or not isinstance(told, dict):
+        return False
+    wanted, there = cast("dict[str, Any]", asked), cast("dict[str, Any]", told)
+    return all(_says(there.get(name), value) for name, value in wanted.items())

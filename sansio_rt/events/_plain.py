@@ -127,6 +127,8 @@ def may_hold_non_finite(value: Any) -> bool:
         inside = value
     else:
         return type(value) not in _LEAVES
+    if _LEAVES.issuperset(map(type, inside)):
+        return False
     return any(type(element) not in _LEAVES and may_hold_non_finite(element) for element in inside)
 
 
