@@ -6,8 +6,6 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
-import msgspec
-
 from . import events
 from ._commands import Command, CommandKind, Outcome
 from ._config import SessionConfig, tool_choice_to_wire
@@ -17,7 +15,6 @@ from ._tray import Tray
 __all__ = ["Configuration"]
 
 _MOST_UNANSWERED = 16
-_read = msgspec.json.Decoder().decode
 
 
 class Configuration:
@@ -115,11 +112,13 @@ class Configuration:
 
         A late answer to one that timed out is for none.
         """
-        commands = self._tray.commands
+        commands, now = self._tray.commands, self._tray.now
         oldest = commands.find(CommandKind.UPDATE)
+        if not self._unanswered and commands.late(CommandKind.UPDATE, now) is None:
+            return oldest, oldest is not None  # no other answer is on its way
         changes = None if oldest is None else self._updates.get(oldest.event_id)
         if changes is None or not _is_in(changes, event):
-            command = commands.answered(CommandKind.UPDATE, self._tray.now)
+            command = commands.answered(CommandKind.UPDATE, now)
             return command, command is not None
         if self._says_nothing_new(changes):  # it may be the answer to an older one just as well
             return oldest, False
@@ -178,14 +177,12 @@ def _one_by_one(changes: SessionConfig) -> list[SessionConfig]:
 
 def _is_in(changes: SessionConfig, event: events.SessionUpdated) -> bool:
     """Whether a session that is told has all of some changes."""
-    return _says(_read(events.encode(event.session)), _read(events.encode(changes.to_wire())))
+    return _says(events.to_data(event.session), events.to_data(changes.to_wire()))
 
 
 def _says(told: Any, asked: Any) -> bool:
     """Whether a session that is told has everything that was asked for."""
-    if told == asked:
-        return True
-    if not isinstance(asked, dict) or not isinstance(told, dict):
-        return False
-    wanted, there = cast("dict[str, Any]", asked), cast("dict[str, Any]", told)
-    return all(_says(there.get(name), value) for name, value in wanted.items())
+    if isinstance(asked, dict) and isinstance(told, dict):
+        wanted, there = cast("dict[str, Any]", asked), cast("dict[str, Any]", told)
+        return all(_says(there.get(name), value) for name, value in wanted.items())
+    return bool(told == asked)
