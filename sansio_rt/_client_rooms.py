@@ -36,6 +36,7 @@ from ._session_events import (
 )
 from ._sources import CountingBytes, IdSource, RandomBytes, SequentialIds
 from ._tray import Tray
+from .events._plain import is_plain
 
 __all__ = ["ClientRooms", "ClientSettings"]
 
@@ -179,7 +180,9 @@ class ClientRooms:
 
     def _check(self, event: events.ClientEvent) -> None:
         events.check(event)
-        if self.endpoint.dialect.is_beta or isinstance(event, events.SessionUpdate):
+        if self.endpoint.dialect.is_beta or (
+            isinstance(event, events.SessionUpdate) and not is_plain(event)
+        ):
             _dialects.encode(self.endpoint.dialect, event)  # refuses what it cannot say
 
     def _send(self, event: events.ClientEvent) -> None:

@@ -121,9 +121,8 @@ class Responses:
         if self._is_known(response.id):
             self._stray(event, "a response that was created before")
             return
-        running = len(self.open) + len(self._muted) + len(self.trials.open)
         reply = self._answered_by(response)
-        if reply is None and running >= self._limits.max_open_responses:
+        if reply is None and self._count_running() >= self._limits.max_open_responses:
             self._stray(event, "more open responses than Limits.max_open_responses")
             return
         self.watch.begin(self._tray.now)
@@ -159,6 +158,9 @@ class Responses:
         """Which request of ours a response is for; a second one for the same is for none."""
         reply = self._requests.answered_by(response)
         return None if reply is None or self.trials.has(reply) else reply
+
+    def _count_running(self) -> int:
+        return len(self.open) + len(self._muted) + len(self.trials.open)
 
     def _is_known(self, response_id: str) -> bool:
         return (
