@@ -72,6 +72,18 @@ class Carried(Struct, eq=False):
     """Which of the client's connections it is, from 1."""
 
 
+class _Told(dict[type, list[Callable[[Any], None]]]):
+    """Who is told of events, by kind; asked for once each."""
+
+    def __init__(self, find: Callable[[type], list[Callable[[Any], None]]]) -> None:
+        super().__init__()
+        self._find = find
+
+    def __missing__(self, kind: type) -> list[Callable[[Any], None]]:
+        found = self[kind] = self._find(kind)
+        return found
+
+
 class Driver:
     """Everything around one `ClientProtocol`.
 
@@ -124,7 +136,7 @@ class Driver:
         self._clock = clock
         self._network = network
         self._looking_at = looking_at
-        self._told: dict[type, list[Callable[[Any], None]]] = {}
+        self._told = _Told(self._those_told)
         self._note = note
         self._handlers: Mapping[type, Callable[[Any], None]] = {
             CommandEnded: self._on_command_ended,
@@ -234,21 +246,16 @@ class Driver:
 
     def take_events(self) -> None:
         """Takes what happened, and tells of it."""
-        next_event, told = self.client.next_event, self._told
-        while (event := next_event()) is not None:
-            kind = type(event)
-            for on_event in told[kind] if kind in told else self._those_told(kind):
+        told = self._told
+        for event in iter(self.client.next_event, None):
+            for on_event in told[type(event)]:
                 on_event(event)
 
     def _those_told(self, kind: type) -> list[Callable[[Any], None]]:
-        """Who is told of events of a kind, which is asked once."""
-        told = self._told[kind] = []
-        if self._note is not None:
-            told.append(self._write)
+        first: list[Callable[[Any], None]] = [] if self._note is None else [self._write]
         if kind in self._handlers:
-            told.append(self._handlers[kind])
-        told += self._looking_at(kind)
-        return told
+            first.append(self._handlers[kind])
+        return [*first, *self._looking_at(kind)]
 
     def _write(self, event: SessionEvent) -> None:
         if self._note is not None:

@@ -7,6 +7,7 @@ connection may live whose session says nothing any more.
 from __future__ import annotations
 
 from collections.abc import Callable, Set
+from itertools import compress
 from typing import Any
 
 import msgspec
@@ -214,10 +215,9 @@ class WatchedSession(ServerSession):
     def _made(self) -> list[events.ServerEvent]:
         made: list[events.ServerEvent] = self._outbox.take_messages()
         kinds = self._kinds
-        if kinds is None or not kinds.isdisjoint(map(type, made)):
-            for event in made:
-                if kinds is None or type(event) in kinds:
-                    self.said(event)
+        shown = made if kinds is None else compress(made, map(kinds.__contains__, map(type, made)))
+        for event in shown:
+            self.said(event)
         return made
 
     def _give(self, event_id: str | None, answer: list[events.ServerEvent]) -> None:
