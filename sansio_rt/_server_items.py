@@ -7,8 +7,9 @@ Every method that answers a client event either does all of it and queues its ev
 from __future__ import annotations
 
 import base64
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -25,11 +26,12 @@ from ._server_work import HistoryTurn, Refusal, ServerLimits, TurnRole
 __all__ = ["Context", "Record", "ServerConversation", "without_transcript"]
 
 ROOT = "root"
-# Where the words of a part are.
-_WORDS: dict[type, str] = {
-    events.InputText: "text",
-    events.OutputText: "text",
-    events.OutputAudio: "transcript",
+# A user's audio is read from what was recognised, not from a transcript that the client claims.
+_WORDS: dict[type, Callable[[Any], Any]] = {
+    events.InputText: attrgetter("text"),
+    events.InputImage: lambda _part: "[image]",
+    events.OutputText: attrgetter("text"),
+    events.OutputAudio: attrgetter("transcript"),
 }
 _MESSAGE_ROLES: dict[str, TurnRole] = {"user": "user", "assistant": "assistant"}
 _HAVE_STATUS = (events.Message, events.FunctionCall, events.FunctionCallOutput)
@@ -121,7 +123,7 @@ class Record:
         item = self.item
         if isinstance(item, events.Message):
             role = _MESSAGE_ROLES.get(item.role, "system")
-            words = [_words(part) for part in item.content]
+            words = [_WORDS[type(part)](part) for part in item.content if type(part) in _WORDS]
             return HistoryTurn(role, " ".join(filter(None, [*words, self.heard])))
         if isinstance(item, events.FunctionCall):
             return HistoryTurn(
@@ -139,14 +141,6 @@ class Record:
             return Tally(text_tokens(turn.text) if turn else 0, image=images * IMAGE_TOKENS)
         count = audio_out_tokens if self.role == "assistant" else audio_in_tokens
         return Tally(audio=count(self.sound.duration_ms))
-
-
-def _words(part: events.Part) -> str:
-    if isinstance(part, events.InputImage):
-        return "[image]"
-    # A user's audio is read from what was recognised, not from a transcript that the client claims.
-    words = getattr(part, _WORDS.get(type(part), ""), "")
-    return words if isinstance(words, str) else ""
 
 
 class Context(Struct, frozen=True):

@@ -31,7 +31,13 @@ ARGUMENT_CHARACTERS = 24
 
 
 class Ending(enum.Enum):
-    """How a response ends: its status, and the reason in its status details."""
+    """How a response ends.
+
+    Attributes:
+        status: The response's status on the wire.
+        reason: The reason in its status details, or None.
+        item_status: The status of an item that was open when the response ended.
+    """
 
     COMPLETED = ("completed", None)
     TURN_DETECTED = ("cancelled", "turn_detected")
@@ -39,24 +45,18 @@ class Ending(enum.Enum):
     TOKEN_LIMIT = ("incomplete", "max_output_tokens")
     FAILED = ("failed", None)
 
-    @property
-    def status(self) -> str:
-        """The response's status on the wire."""
-        return str(self.value[0])
-
-    @property
-    def item_status(self) -> str:
-        """The status of an item that was open when the response ended."""
-        return "completed" if self is Ending.COMPLETED else "incomplete"
+    def __init__(self, status: str, reason: str | None) -> None:
+        self.status = status
+        self.reason = reason
+        self.item_status = "completed" if status == "completed" else "incomplete"
 
     def details(self, error: events.ErrorDetails | None) -> events.ResponseStatusDetails | None:
         """The `status_details`, or None where there is nothing to tell."""
         if self is Ending.COMPLETED:
             return None
-        reason = self.value[1]
         details = events.ResponseStatusDetails(type=self.status)
-        if reason is not None:
-            details = msgspec.structs.replace(details, reason=reason)
+        if self.reason is not None:
+            details = msgspec.structs.replace(details, reason=self.reason)
         return details if error is None else msgspec.structs.replace(details, error=error)
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import compress, repeat
-from operator import attrgetter, is_not
+from itertools import groupby
 from typing import Any, cast
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 from msgspec.structs import astuple
 
 from . import events
@@ -34,20 +33,23 @@ _TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}\Z")
 
 def setting(session: Any, path: str) -> Any:
     """The value at a dotted path, `UNSET` where something on the way is missing."""
-    try:
-        return _getter(path)(session)
-    except AttributeError:
-        return UNSET
+    value = session
+    for name in _names(path):
+        if value is None or value is UNSET:
+            return UNSET
+        value = getattr(value, name, UNSET)
+    return value
 
 
-_getter = functools.lru_cache(attrgetter)
-_is_given = functools.partial(is_not, UNSET)
+@functools.lru_cache
+def _names(path: str) -> tuple[str, ...]:
+    return tuple(path.split("."))
 
 
-def given_fields(given: events.WireObject) -> Iterable[tuple[str, Any]]:
+def given_fields(given: events.WireObject) -> list[tuple[str, Any]]:
     """The names and values of the wire's fields that an object of the client has, in order."""
-    names, values = given.__struct_fields__[1:], astuple(given)[1:]  # the first one is `extra`
-    return compress(zip(names, values, strict=True), map(_is_given, values))
+    names = given.__struct_fields__[1:]  # the first one is `extra`
+    return [(name, value) for name in names if (value := getattr(given, name)) is not UNSET]
 
 
 @dataclass(frozen=True)
@@ -68,16 +70,15 @@ class Rule:
 
 
 class Rules:
-    """Rules for the fields of one kind of object, in the order in which they are looked at."""
+    """Rules for the fields of one kind of object, in the order in which they are looked at.
+
+    Attributes:
+        of_field: The object's own fields, and the rules for them and for what is inside.
+    """
 
     def __init__(self, *rules: Rule) -> None:
-        self._rules = rules
-        self._fields = [rule.path.partition(".")[0] for rule in rules]
-
-    def about(self, given: Any) -> Iterable[Rule]:
-        """The rules for those of the object's own fields that are not missing."""
-        values = map(getattr, repeat(given), self._fields, repeat(UNSET))
-        return compress(self._rules, map(_is_given, values))
+        by_field = groupby(rules, lambda rule: rule.path.partition(".")[0])
+        self.of_field = [(name, tuple(some)) for name, some in by_field]
 
 
 def _between(low: float, high: float) -> Callable[[Any], bool]:
@@ -228,7 +229,7 @@ RESPONSE_RULES = Rules(
 """What the parameters of a `response.create` must be."""
 
 
-_LEAVES = frozenset((str, int, float, bool, type(None)))
+_LEAVES = frozenset((str, int, float, bool, type(None), UnsetType, type(events.NO_EXTRA)))
 """The types of values with nothing inside: nearly all values are."""
 
 
@@ -275,7 +276,10 @@ def check_fields(given: events.WireObject, path: str, *, but: str = "") -> None:
     Raises:
         Refusal: Something is unknown.
     """
-    for name, value in given_fields(given):
+    if _LEAVES.issuperset(map(type, astuple(given))):
+        return
+    for name in given.__struct_fields__:
+        value = getattr(given, name)
         if type(value) not in _LEAVES and name != but:
             check_known(value, f"{path}.{name}")
 
@@ -291,15 +295,18 @@ def check_rules(given: Any, rules: Rules, path: str) -> None:
     Raises:
         Refusal: A field is not acceptable.
     """
-    for rule in rules.about(given):
-        value = setting(given, rule.path)
-        if value is UNSET or value is None or rule.holds(value):
+    for name, rules_of_field in rules.of_field:
+        if getattr(given, name) is UNSET:
             continue
-        raise Refusal(
-            f"Invalid value: {_shown(value)}. {rule.wants}",
-            code=rule.code,
-            param=f"{path}.{rule.path}",
-        )
+        for rule in rules_of_field:
+            value = setting(given, rule.path)
+            if value is UNSET or value is None or rule.holds(value):
+                continue
+            raise Refusal(
+                f"Invalid value: {_shown(value)}. {rule.wants}",
+                code=rule.code,
+                param=f"{path}.{rule.path}",
+            )
 
 
 def _shown(value: Any) -> str:
