@@ -166,12 +166,13 @@ class ClientRooms:
     # --- steps ------------------------------------------------------------------------------
 
     def _require_connected(self, call: str) -> None:
-        if self.reconnecting and self.state is not ConnectionState.REPLAYING:
+        state = self._connection.state
+        if self._lost_at is not None and state is not ConnectionState.REPLAYING:
             raise LocalProtocolError(
                 f"{call}: the session is reconnecting; wait for SessionResumed"
             )
-        if self.state not in CONNECTED:
-            raise LocalProtocolError(f"{call}: the session is {self.state.value}, not connected")
+        if state not in CONNECTED:
+            raise LocalProtocolError(f"{call}: the session is {state.value}, not connected")
 
     @property
     def _audio_goes_out(self) -> bool:
