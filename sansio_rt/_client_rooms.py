@@ -41,6 +41,9 @@ from .events._plain import is_plain
 __all__ = ["ClientRooms", "ClientSettings"]
 
 
+_LIMITS, _TIMING = Limits(), Timing()
+
+
 class ClientSettings(NamedTuple):
     """What a client is made from; see `ClientProtocol`."""
 
@@ -75,8 +78,8 @@ class ClientRooms:
             given = () if isinstance(config.tools, UnsetType) else config.tools
             config = config.merge({"tools": [*given, *settings.tools]})
         self.endpoint = endpoint
-        self.limits = limits or Limits()
-        self.timing = timing or Timing()
+        self.limits = limits or _LIMITS
+        self.timing = timing or _TIMING
         self.rate_limits: list[events.RateLimit] = []
         self.conversation = Conversation(self.limits)
         self.raw_events = False
