@@ -350,7 +350,7 @@ class AudioEncoder:
 
     def __init__(self, format: AudioFormat | str = AudioFormat.PCM16, frame_ms: int = 100) -> None:  # noqa: A002  # the wire's word
         try:
-            self._format = AudioFormat(format)
+            self._format = format if type(format) is AudioFormat else AudioFormat(format)
         except ValueError:
             known = ", ".join(AudioFormat)
             raise LocalProtocolError(f"format must be one of {known}, not {format!r}") from None

@@ -28,6 +28,7 @@ __all__ = [
     "without_audio",
 ]
 
+_encode = msgspec.json.Encoder().encode
 _OBJECT_BYTES = 512
 _MOST_ANNOUNCED = 64
 _STATUS_RANK: dict[object, int] = {"in_progress": 0, "incomplete": 1, "completed": 1}
@@ -404,7 +405,7 @@ def item_id_of(item: events.Item) -> str:
 
 def size_of(item: events.Item) -> int:
     """About what an item takes: its JSON, and what the objects cost whatever is in them."""
-    return _OBJECT_BYTES + len(msgspec.json.encode(item))
+    return _OBJECT_BYTES + len(_encode(item))
 
 
 def without_audio(item: events.Item) -> events.Item:
@@ -434,7 +435,7 @@ def _newer(known: events.Item, told: events.Item) -> events.Item:
 
 def _keep_transcripts(known: events.Message, told: events.Message) -> events.Message:
     """Transcripts that are known stay, where the new form of the item has none yet."""
-    if not known.content:
+    if not known.content or known.content == told.content:
         return told
     if not told.content:
         return msgspec.structs.replace(told, content=known.content)

@@ -326,9 +326,9 @@ def message_parts(content: Content, role: str) -> list[events.Part]:
         LocalProtocolError: There is nothing in it.
     """
     given: list[str | events.Part] = (
-        list(content)
-        if isinstance(content, Sequence) and not isinstance(content, str)
-        else [content]
+        [content]
+        if isinstance(content, str) or not isinstance(content, Sequence)
+        else list(content)
     )
     if not given or given == [""]:
         raise LocalProtocolError("the message is empty; give text, or at least one content part")

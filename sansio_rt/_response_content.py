@@ -96,15 +96,16 @@ class ResponseContent:
             message = self._late_message(event)
             if message is None:
                 return
-        message.generation.heard_at = self._tray.now
+        generation, now = message.generation, self._tray.now
+        generation.heard_at = now
         start = message.received_samples
         audio = event.delta
         audio_format = self.audio_format
         message.received_samples = start + len(audio) // audio_format.bytes_per_sample
         if not start:
             message.modalities.add("audio")
-            message.generation.note_token(self._tray.now)
-            message.generation.note_audio(self._tray.now)
+            generation.note_token(now)
+            generation.note_audio(now)
         frame = AudioFrame(audio, audio_format.rate, audio_format, start)
         self._tray.session_events.append(AudioDelta(message, event.content_index, frame))
 

@@ -131,11 +131,7 @@ class Responses:
 
     def _on_done(self, event: events.ResponseDone) -> None:
         response = event.response
-        if not self._is_known(response.id):
-            reply = self._answered_by(response)
-            if reply is not None:  # an end without a beginning, but of what we asked for
-                self._begin(response, reply)
-        generation = self.open.get(response.id)
+        generation = self.open.get(response.id) or self._begin_late(response)
         if generation is None:
             # The arbiter must know even then: the conversation is free again.
             self._arbiter.finished(response.id)
@@ -161,6 +157,13 @@ class Responses:
 
     def _count_running(self) -> int:
         return len(self.open) + len(self._muted) + len(self.trials.open)
+
+    def _begin_late(self, response: events.Response) -> Generation | None:
+        """Begins what ends without a beginning, where we asked for it and somebody waits for it."""
+        reply = None if self._is_known(response.id) else self._answered_by(response)
+        if reply is not None:
+            self._begin(response, reply)
+        return self.open.get(response.id)
 
     def _is_known(self, response_id: str) -> bool:
         return (
@@ -209,9 +212,17 @@ class Responses:
             limits=self._limits,
         )
 
-    def _end(self, generation: Generation, status: GenerationStatus, **details: Any) -> None:
+    def _end(
+        self,
+        generation: Generation,
+        status: GenerationStatus,
+        *,
+        reason: str = "",
+        error: events.ErrorDetails | None = None,
+        usage: events.Maybe[events.Usage] = UNSET,
+    ) -> None:
         self.content.finish(generation)
-        generation.end(status, self._tray.now, **details)
+        generation.end(status, self._tray.now, reason=reason, error=error, usage=usage)
         del self.open[generation.id]
         remember(self._ended, generation.id)
         self._arbiter.finished(generation.id)
