@@ -356,8 +356,10 @@ class Driver:
             return
         if self._note is not None and label != "push":
             self._note(f"caller: {label}: {made!r}"[:200])
-        for command in made if is_array(made) else [made]:
-            if isinstance(command, Command):
+        if isinstance(made, Command):
+            self._keep(made, label)
+        elif is_array(made):
+            for command in made:
                 self._keep(command, label)
 
     def _keep(self, command: Command, label: str) -> None:
