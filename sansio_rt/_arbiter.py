@@ -64,8 +64,10 @@ class Arbiter:
 
     def find(self, event_id: str) -> PendingReply | None:
         """The reply that an event asked for, or will ask for again."""
-        waiting = (reply for reply in self.waiting if reply.command.event_id == event_id)
-        return self.asked.get(event_id) or next(waiting, None)
+        asked = self.asked.get(event_id)
+        if asked is not None:
+            return asked
+        return next((reply for reply in self.waiting if reply.command.event_id == event_id), None)
 
     def submit(self, reply: PendingReply) -> None:
         """Queues a reply; `take_ready` gives it back when it may be sent."""
@@ -76,15 +78,14 @@ class Arbiter:
         ready: list[PendingReply] = []
         kept: list[PendingReply] = []
         for reply in self.waiting:
-            if not reply.in_conversation:
-                ready.append(reply)
-            elif self.busy:
-                kept.append(reply)
-            else:
-                ready.append(reply)
+            if reply.in_conversation:
+                if self.busy:
+                    kept.append(reply)
+                    continue
                 self._asking = reply.command.event_id
+            ready.append(reply)
+            self.asked[reply.command.event_id] = reply
         self.waiting = kept
-        self.asked.update((reply.command.event_id, reply) for reply in ready)
         return ready
 
     def created(self, response_id: str, *, in_conversation: bool) -> None:
@@ -148,7 +149,8 @@ class Arbiter:
         self.asked.pop(event_id, None)
         if self._asking == event_id:
             self._asking = None
-        self.waiting = [reply for reply in self.waiting if reply.command.event_id != event_id]
+        if self.waiting:
+            self.waiting = [reply for reply in self.waiting if reply.command.event_id != event_id]
 
     def reset(self) -> None:
         """Forgets everything: the connection is gone."""

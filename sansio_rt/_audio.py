@@ -8,7 +8,7 @@ delta.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import msgspec
 import numpy as np
@@ -42,7 +42,12 @@ MAX_FRAME_MS = 5_000
 
 
 class AudioFormat(StrEnum):
-    """The audio formats of the wire; the value is the `type` in a session's configuration."""
+    """The audio formats of the wire; the value is the `type` in a session's configuration.
+
+    Attributes:
+        rate: Samples per second.
+        bytes_per_sample: Bytes that one sample takes on the wire.
+    """
 
     PCM16 = "audio/pcm"
     """16-bit linear, little-endian, 24 kHz, mono."""
@@ -51,15 +56,10 @@ class AudioFormat(StrEnum):
     PCMA = "audio/pcma"
     """G.711 A-law, 8 kHz, mono."""
 
-    @property
-    def rate(self) -> int:
-        """Samples per second."""
-        return 24_000 if self is AudioFormat.PCM16 else 8_000
-
-    @property
-    def bytes_per_sample(self) -> int:
-        """Bytes that one sample takes on the wire."""
-        return 2 if self is AudioFormat.PCM16 else 1
+    def __init__(self, wire_type: str) -> None:
+        is_pcm = wire_type == "audio/pcm"
+        self.rate: Final = 24_000 if is_pcm else 8_000
+        self.bytes_per_sample: Final = 2 if is_pcm else 1
 
     def to_wire(self, samples: NDArray[np.int16]) -> bytes:
         """Turn int16 mono samples at `rate`, shape (n,), into wire bytes."""
@@ -350,7 +350,7 @@ class AudioEncoder:
 
     def __init__(self, format: AudioFormat | str = AudioFormat.PCM16, frame_ms: int = 100) -> None:  # noqa: A002  # the wire's word
         try:
-            self._format = AudioFormat(format)
+            self._format = format if type(format) is AudioFormat else AudioFormat(format)
         except ValueError:
             known = ", ".join(AudioFormat)
             raise LocalProtocolError(f"format must be one of {known}, not {format!r}") from None

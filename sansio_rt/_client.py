@@ -37,6 +37,7 @@ from ._sources import IdSource, RandomBytes
 
 __all__ = ["ClientProtocol"]
 
+_AS_THE_SESSION_SAYS = events.ResponseParams()
 _AHEAD_MS = 100
 """How far a player's position may be ahead of what was received: one frame of the default length."""
 
@@ -379,7 +380,8 @@ class ClientProtocol(ClientCore):
             metadata=UNSET if isinstance(metadata, UnsetType) else own_metadata(metadata),
             max_output_tokens=max_output_tokens,
         )
-        self._tray.check(events.ResponseCreate(response=params))
+        if params != _AS_THE_SESSION_SAYS:  # else there is nothing that could be refused
+            self._tray.check(events.ResponseCreate(response=params))
         command = self._requests.request(
             params, origin=GenerationOrigin.CALLER, wait_if_busy=wait_if_busy
         )

@@ -98,6 +98,9 @@ class ClientCore(ClientLife):
     def handle_timer(self, now: float) -> None:
         """Lets time pass: ends what has waited too long."""
         self._tray.now = now
+        due_at = self.next_deadline()
+        if self._handover.successor is None and (due_at is None or now < due_at):
+            return
         deadline = self._connection.deadline
         if deadline is not None and now >= deadline:
             self._time_out()
@@ -129,17 +132,21 @@ class ClientCore(ClientLife):
 
     def _flush(self) -> None:
         """Hands the client events that were laid down to the connection."""
-        requests, ready = self._requests, self._connection.state is ConnectionState.READY
-        requests.hold = not ready or not self._configuration.settled
+        state = self._connection.state
         self._responses.clean_up()
-        if requests.arbiter.waiting:
-            requests.send_ready()
+        if (
+            self._requests.arbiter.waiting
+            and state is ConnectionState.READY
+            and self._configuration.settled
+        ):
+            self._requests.send_ready()
         queue = self._tray.client_events
         while queue:
             self._send(queue.popleft())
-        if self.state is ConnectionState.REPLAYING and self._replay.settled:
-            self._on_replayed()
-        if self._handover.successor is not None and self.state is ConnectionState.READY:
+        if state is ConnectionState.REPLAYING:
+            if self._replay.settled:
+                self._on_replayed()
+        elif self._handover.successor is not None and state is ConnectionState.READY:
             self._consider_handover()
 
     def _consider_handover(self) -> None:
@@ -179,12 +186,12 @@ class ClientCore(ClientLife):
 
     def _drain(self) -> None:
         connection, handlers = self._connection, self._handlers
-        liveness, now = self._liveness, self._tray.now
+        raw_events, told = self.raw_events, False
         while connection is self._connection and (event := connection.next()) is not None:
             kind = type(event)
-            if kind not in _NOT_TOLD:
-                liveness.told_at = now
-            if self.raw_events and isinstance(event, (events.ServerEventBase, events.UnknownEvent)):
+            if not told and kind not in _NOT_TOLD:
+                told, self._liveness.told_at = True, self._tray.now
+            if raw_events and isinstance(event, (events.ServerEventBase, events.UnknownEvent)):
                 self._tray.session_events.append(RawServerEvent(event))
             handler = handlers.get(kind)
             if handler is not None:

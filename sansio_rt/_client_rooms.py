@@ -36,8 +36,12 @@ from ._session_events import (
 )
 from ._sources import CountingBytes, IdSource, RandomBytes, SequentialIds
 from ._tray import Tray
+from .events._plain import is_plain
 
 __all__ = ["ClientRooms", "ClientSettings"]
+
+
+_LIMITS, _TIMING = Limits(), Timing()
 
 
 class ClientSettings(NamedTuple):
@@ -74,8 +78,8 @@ class ClientRooms:
             given = () if isinstance(config.tools, UnsetType) else config.tools
             config = config.merge({"tools": [*given, *settings.tools]})
         self.endpoint = endpoint
-        self.limits = limits or Limits()
-        self.timing = timing or Timing()
+        self.limits = limits or _LIMITS
+        self.timing = timing or _TIMING
         self.rate_limits: list[events.RateLimit] = []
         self.conversation = Conversation(self.limits)
         self.raw_events = False
@@ -165,12 +169,13 @@ class ClientRooms:
     # --- steps ------------------------------------------------------------------------------
 
     def _require_connected(self, call: str) -> None:
-        if self.reconnecting and self.state is not ConnectionState.REPLAYING:
+        state = self._connection.state
+        if self._lost_at is not None and state is not ConnectionState.REPLAYING:
             raise LocalProtocolError(
                 f"{call}: the session is reconnecting; wait for SessionResumed"
             )
-        if self.state not in CONNECTED:
-            raise LocalProtocolError(f"{call}: the session is {self.state.value}, not connected")
+        if state not in CONNECTED:
+            raise LocalProtocolError(f"{call}: the session is {state.value}, not connected")
 
     @property
     def _audio_goes_out(self) -> bool:
@@ -179,7 +184,9 @@ class ClientRooms:
 
     def _check(self, event: events.ClientEvent) -> None:
         events.check(event)
-        if self.endpoint.dialect.is_beta or isinstance(event, events.SessionUpdate):
+        if self.endpoint.dialect.is_beta or (
+            isinstance(event, events.SessionUpdate) and not is_plain(event)
+        ):
             _dialects.encode(self.endpoint.dialect, event)  # refuses what it cannot say
 
     def _send(self, event: events.ClientEvent) -> None:

@@ -165,7 +165,8 @@ class SessionConfig(Struct, frozen=True, kw_only=True):
                 "input_audio_format": AudioFormat.PCM16,
                 "output_audio_format": AudioFormat.PCM16,
             }
-        return self.merge(defaults | self.given())
+        left = {name: value for name, value in defaults.items() if getattr(self, name) is UNSET}
+        return msgspec.structs.replace(self, **left)
 
     def changes_from(self, other: SessionConfig) -> SessionConfig:
         """Only the fields in which this configuration differs from another one (row S3)."""

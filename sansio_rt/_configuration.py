@@ -91,7 +91,8 @@ class Configuration:
     ) -> Command:
         event_id = self._tray.ids("event")
         event = events.SessionUpdate(session=difference.to_wire(), event_id=event_id)
-        self._tray.check(event)
+        if difference is not wanted:  # all of what is wanted was checked before it was wanted
+            self._tray.check(event)
         command = self._tray.commands.add(
             Command(event_id, CommandKind.UPDATE), beyond_limit=beyond_limit
         )
@@ -111,11 +112,13 @@ class Configuration:
 
         A late answer to one that timed out is for none.
         """
-        commands = self._tray.commands
+        commands, now = self._tray.commands, self._tray.now
         oldest = commands.find(CommandKind.UPDATE)
+        if not self._unanswered and commands.late(CommandKind.UPDATE, now) is None:
+            return oldest, oldest is not None  # no other answer is on its way
         changes = None if oldest is None else self._updates.get(oldest.event_id)
         if changes is None or not _is_in(changes, event):
-            command = commands.answered(CommandKind.UPDATE, self._tray.now)
+            command = commands.answered(CommandKind.UPDATE, now)
             return command, command is not None
         if self._says_nothing_new(changes):  # it may be the answer to an older one just as well
             return oldest, False

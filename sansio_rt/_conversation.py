@@ -28,9 +28,13 @@ __all__ = [
     "without_audio",
 ]
 
+_encode = msgspec.json.Encoder().encode
 _OBJECT_BYTES = 512
 _MOST_ANNOUNCED = 64
-_STATUS_RANK = {"in_progress": 0, "incomplete": 1, "completed": 1}
+_STATUS_RANK: dict[object, int] = {"in_progress": 0, "incomplete": 1, "completed": 1}
+_WRITTEN = (events.InputText, events.OutputText, events.TextPart)
+_SPOKEN = (events.InputAudio, events.OutputAudio, events.AudioPart)
+_WITH_AUDIO = (events.InputAudio, events.OutputAudio)
 
 
 class TranscriptState(enum.Enum):
@@ -107,9 +111,13 @@ class ConversationItem:
     @property
     def text(self) -> str:
         """The text and the transcripts of a message, or a call's name, arguments or output."""
-        match self.item:
-            case events.Message(content=content):
-                return " ".join(filter(None, map(_part_text, content)))
+        item = self.item
+        if isinstance(item, events.Message):
+            content = item.content
+            if len(content) == 1:  # as nearly all have
+                return _part_text(content[0])
+            return " ".join(filter(None, map(_part_text, content)))
+        match item:
             case events.FunctionCall(name=name, arguments=arguments):
                 return f"{name}({arguments})"
             case events.FunctionCallOutput(output=output):
@@ -138,11 +146,12 @@ class ConversationItem:
 
 
 def _part_text(part: events.Part) -> str:
-    for name in ("text", "transcript"):
-        value = getattr(part, name, None)
-        if isinstance(value, str):
-            return value
-    return ""
+    words: object = None
+    if isinstance(part, _SPOKEN):
+        words = part.transcript
+    elif isinstance(part, _WRITTEN):
+        words = part.text
+    return words if isinstance(words, str) else ""
 
 
 class Conversation:
@@ -205,20 +214,36 @@ class Conversation:
             RemoteProtocolError: There are too many, or they are too big.
         """
         item_id = item_id_of(item)
-        self._announced.pop(item_id, None)
         known = self._index.get(item_id)
         if known is not None:
-            known.item = _newer(known.item, without_audio(item))
-            self._count(known, size_of(known.item))
-            self._check_size()
+            self.renew(known, item)
             return Placement.UPDATED
+        return self.insert(item_id, item, previous_item_id)[1]
+
+    def renew(self, entry: ConversationItem, item: events.Item) -> None:
+        """Takes over what the server tells of an item that is known.
+
+        Raises:
+            RemoteProtocolError: All items hold too much.
+        """
+        self._keep(entry, _newer(entry.item, without_audio(item)))
+
+    def insert(
+        self, item_id: str, item: events.Item, previous_item_id: str | UnsetType | None = UNSET
+    ) -> tuple[ConversationItem, Placement]:
+        """Takes in an item that is not known yet; arguments and errors are those of `put`.
+
+        Returns:
+            Its entry, and whether the item before it was found.
+        """
+        self._announced.pop(item_id, None)
         if len(self._index) >= self._max_items:
             raise RemoteProtocolError(
                 f"the conversation grew beyond {self._max_items:,} items (Limits.max_items)"
             )
-        entry = ConversationItem(item_id, without_audio(item))
-        self._count(entry, size_of(entry.item))
-        self._check_size()
+        item = without_audio(item)
+        entry = ConversationItem(item_id, item)
+        self._keep(entry, item)
         previous = self._tail
         placement = Placement.INSERTED
         if previous_item_id is None:
@@ -229,7 +254,7 @@ class Conversation:
             placement = Placement.INSERTED if known else Placement.ORPHANED
         self._index[item_id] = entry
         self._link(entry, previous)
-        return placement
+        return entry, placement
 
     def announce(self, item_id: str, previous_item_id: str | None) -> None:
         """Notes that the server has made an item of what was said, and is about to tell it.
@@ -306,7 +331,8 @@ class Conversation:
                 entry.item = msgspec.structs.replace(entry.item, content=content)
                 growth = len(transcript) - len(_part_text(part))
                 self._count(entry, entry.size_bytes + growth)
-                self._check_size()
+                if self._bytes > self._max_bytes:
+                    raise self._too_big()
         entry.transcript_state = state
         return entry
 
@@ -341,17 +367,22 @@ class Conversation:
         self._bytes += size_bytes - entry.size_bytes
         entry.size_bytes = size_bytes
 
-    def _check_size(self) -> None:
-        """Refuses what the server makes us hold beyond the limit.
+    def _keep(self, entry: ConversationItem, item: events.Item) -> None:
+        """Takes over an item as the server told it.
 
         Raises:
             RemoteProtocolError: All items hold too much.
         """
+        entry.item = item
+        self._count(entry, size_of(item))
         if self._bytes > self._max_bytes:
-            raise RemoteProtocolError(
-                f"the items of the conversation hold more than {self._max_bytes:,} bytes "
-                "(Limits.max_conversation_bytes)"
-            )
+            raise self._too_big()
+
+    def _too_big(self) -> RemoteProtocolError:
+        return RemoteProtocolError(
+            f"the items of the conversation hold more than {self._max_bytes:,} bytes "
+            "(Limits.max_conversation_bytes)"
+        )
 
     def _link(self, entry: ConversationItem, previous: ConversationItem | None) -> None:
         following = self._head if previous is None else previous.after
@@ -374,31 +405,28 @@ def item_id_of(item: events.Item) -> str:
 
 def size_of(item: events.Item) -> int:
     """About what an item takes: its JSON, and what the objects cost whatever is in them."""
-    return _OBJECT_BYTES + len(msgspec.json.encode(item))
+    return _OBJECT_BYTES + len(_encode(item))
 
 
 def without_audio(item: events.Item) -> events.Item:
     """The item without the audio bytes of its parts, which a mirror has no use for."""
-    if not isinstance(item, events.Message) or not any(map(_has_audio, item.content)):
-        return item
-    content = [
-        msgspec.structs.replace(part, audio=UNSET) if _has_audio(part) else part
-        for part in item.content
-    ]
-    return msgspec.structs.replace(item, content=content)
+    if isinstance(item, events.Message):
+        for part in item.content:
+            if isinstance(part, _WITH_AUDIO) and part.audio is not UNSET:
+                content = [_without_sound(part) for part in item.content]
+                return msgspec.structs.replace(item, content=content)
+    return item
 
 
-def _has_audio(part: events.Part) -> bool:
-    return isinstance(part, (events.InputAudio, events.OutputAudio)) and part.audio is not UNSET
+def _without_sound(part: events.Part) -> events.Part:
+    return msgspec.structs.replace(part, audio=UNSET) if isinstance(part, _WITH_AUDIO) else part
 
 
 def _newer(known: events.Item, told: events.Item) -> events.Item:
     """The newer of two forms of an item: status moves forward, what was confirmed is not dropped (C9)."""
-    if isinstance(known, events.UnknownItem) or isinstance(told, events.UnknownItem):
-        return told
-    rank_known = _STATUS_RANK.get(str(getattr(known, "status", "")))
-    rank_told = _STATUS_RANK.get(str(getattr(told, "status", "")))
-    if rank_known is not None and rank_told is not None and rank_told < rank_known:
+    # Of an item without a status, or with one of its own, any form is newer than the one before.
+    told_rank = _STATUS_RANK.get(getattr(told, "status", None), 1)
+    if told_rank < _STATUS_RANK.get(getattr(known, "status", None), 0):
         return known
     if isinstance(known, events.Message) and isinstance(told, events.Message):
         return _keep_transcripts(known, told)
@@ -407,12 +435,14 @@ def _newer(known: events.Item, told: events.Item) -> events.Item:
 
 def _keep_transcripts(known: events.Message, told: events.Message) -> events.Message:
     """Transcripts that are known stay, where the new form of the item has none yet."""
-    if not told.content and known.content:
+    if not known.content or known.content == told.content:
+        return told
+    if not told.content:
         return msgspec.structs.replace(told, content=known.content)
     content = told.content
     for index, (before, after) in enumerate(zip(known.content, told.content, strict=False)):
         if (
-            isinstance(before, (events.InputAudio, events.OutputAudio))
+            isinstance(before, _WITH_AUDIO)
             and isinstance(after, type(before))
             and not isinstance(after.transcript, str)
             and isinstance(before.transcript, str)

@@ -85,7 +85,7 @@ class GeneratedMessage:
     @property
     def text(self) -> str:
         """Text and transcript so far."""
-        return " ".join("".join(pieces) for pieces in self._texts.values())
+        return " ".join(map("".join, self._texts.values()))
 
     @property
     def received_ms(self) -> float:
@@ -110,6 +110,8 @@ class GeneratedMessage:
         told = "".join(self._texts.get(content_index, ()))
         self._texts[content_index] = [text]
         self._whole.add(content_index)
+        if text == told:
+            return ""
         return text[len(told) :] if text.startswith(told) else ""
 
 
@@ -270,7 +272,8 @@ class Generation:
             )
 
     def note_token(self, now: float) -> None:
-        """Keeps the time of the first text."""
+        """Keeps the time of the first text, as of all that comes."""
+        self.heard_at = now
         if self.first_token_at is None:
             self.first_token_at = now
 

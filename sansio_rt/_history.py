@@ -81,17 +81,12 @@ class History:
             item = _with_id(item, item_id)
         else:
             self._check_free(item_id)
-        replaces = self.is_going(item_id)
-        command = self._issue(
-            CommandKind.CREATE_ITEM,
-            item_id,
-            lambda event_id: events.ConversationItemCreate(
-                item=item, previous_item_id=previous_item_id, event_id=event_id
-            ),
-            beyond_limit=beyond_limit,
+        command = Command(self._tray.ids("event"), CommandKind.CREATE_ITEM, item_id)
+        command.replaces = self.is_going(item_id)
+        event = events.ConversationItemCreate(
+            item=item, previous_item_id=previous_item_id, event_id=command.event_id
         )
-        command.replaces = replaces
-        return command
+        return self._issue(command, event, beyond_limit=beyond_limit)
 
     def delete(self, item_id: str, *, beyond_limit: bool = False) -> Command:
         """Asks to take out an item.
@@ -104,12 +99,9 @@ class History:
             LocalProtocolError: The mirror has no such item.
         """
         self._check_known(item_id, "delete_item")
-        return self._issue(
-            CommandKind.DELETE_ITEM,
-            item_id,
-            lambda event_id: events.ConversationItemDelete(item_id=item_id, event_id=event_id),
-            beyond_limit=beyond_limit,
-        )
+        command = Command(self._tray.ids("event"), CommandKind.DELETE_ITEM, item_id)
+        event = events.ConversationItemDelete(item_id=item_id, event_id=command.event_id)
+        return self._issue(command, event, beyond_limit=beyond_limit)
 
     def update(
         self, items: Sequence[events.Item], base: Sequence[events.Item] | None
@@ -151,13 +143,14 @@ class History:
 
     def truncate(self, item_id: str, audio_end_ms: int) -> Command:
         """Asks to cut an assistant item's audio at what was heard."""
-        return self._issue(
-            CommandKind.TRUNCATE_ITEM,
-            item_id,
-            lambda event_id: events.ConversationItemTruncate(
-                item_id=item_id, content_index=0, audio_end_ms=audio_end_ms, event_id=event_id
-            ),
+        command = Command(self._tray.ids("event"), CommandKind.TRUNCATE_ITEM, item_id)
+        event = events.ConversationItemTruncate(
+            item_id=item_id,
+            content_index=0,
+            audio_end_ms=audio_end_ms,
+            event_id=command.event_id,
         )
+        return self._issue(command, event)
 
     def retrieve(self, item_id: str) -> Command:
         """Asks for an item with its audio; the command's value is the item.
@@ -166,11 +159,9 @@ class History:
             LocalProtocolError: The mirror has no such item.
         """
         self._check_known(item_id, "retrieve_item")
-        return self._issue(
-            CommandKind.RETRIEVE_ITEM,
-            item_id,
-            lambda event_id: events.ConversationItemRetrieve(item_id=item_id, event_id=event_id),
-        )
+        command = Command(self._tray.ids("event"), CommandKind.RETRIEVE_ITEM, item_id)
+        event = events.ConversationItemRetrieve(item_id=item_id, event_id=command.event_id)
+        return self._issue(command, event)
 
     def replace(self, item_id: str, item: events.Item) -> Command:
         """Asks for another item in the place of one; the command is the new one's."""
@@ -237,18 +228,10 @@ class History:
             )
 
     def _issue(
-        self,
-        kind: CommandKind,
-        item_id: str,
-        make: Callable[[str], events.ClientEvent],
-        *,
-        beyond_limit: bool = False,
+        self, command: Command, event: events.ClientEvent, *, beyond_limit: bool = False
     ) -> Command:
         """Checks an edit, then lays it down with its command."""
-        event_id = self._tray.ids("event")
-        event = make(event_id)
         self._tray.check(event)
-        command = Command(event_id, kind, item_id)
         self._tray.commands.add(command, beyond_limit=beyond_limit)
         command.event = event
         self._tray.commands.start_clock(command, self._tray.now + self._answer_timeout_s)
@@ -268,13 +251,16 @@ class History:
         command = self._tray.commands.find(CommandKind.CREATE_ITEM, item_id)
         if command is not None:
             self._settle_deletion_before(command)
-        placement = self._conversation.put(event.item, event.previous_item_id)
         entry = self._conversation.get(item_id)
-        assert entry is not None
-        if placement is not Placement.UPDATED:
+        if entry is None:
+            entry, placement = self._conversation.insert(
+                item_id, event.item, event.previous_item_id
+            )
             self._tray.session_events.append(
                 ItemAdded(entry=entry, orphaned=placement is Placement.ORPHANED)
             )
+        else:
+            self._conversation.renew(entry, event.item)
         self._tray.acknowledge(command, entry)
 
     def _settle_deletion_before(self, creation: Command) -> None:
@@ -285,9 +271,10 @@ class History:
             self._tray.acknowledge(deletion, creation.key)
 
     def _on_done(self, event: events.ConversationItemDone) -> None:
-        item_id, conversation = item_id_of(event.item), self._conversation
-        if item_id in conversation:
-            conversation.put(event.item)
+        item_id = item_id_of(event.item)
+        entry = self._conversation.get(item_id)
+        if entry is not None:
+            self._conversation.renew(entry, event.item)
         else:  # an end without a beginning is a beginning, too
             self._on_added(
                 events.ConversationItemAdded(
@@ -296,7 +283,7 @@ class History:
                     event_id=event.event_id,
                 )
             )
-        entry = conversation.get(item_id)
+            entry = self._conversation.get(item_id)
         if entry is not None:
             self._tray.session_events.append(ItemDone(entry=entry))
 
@@ -339,9 +326,9 @@ def message_parts(content: Content, role: str) -> list[events.Part]:
         LocalProtocolError: There is nothing in it.
     """
     given: list[str | events.Part] = (
-        list(content)
-        if isinstance(content, Sequence) and not isinstance(content, str)
-        else [content]
+        [content]
+        if isinstance(content, str) or not isinstance(content, Sequence)
+        else list(content)
     )
     if not given or given == [""]:
         raise LocalProtocolError("the message is empty; give text, or at least one content part")

@@ -27,6 +27,9 @@ __all__ = [
 ]
 
 
+_UNKNOWN = frozenset((None, UNSET))
+
+
 class GenerationStatus(enum.Enum):
     """How far a generation has come; all but `IN_PROGRESS` are ends."""
 
@@ -333,4 +336,6 @@ def _count_tokens(usage: events.Maybe[events.Usage]) -> dict[str, Any]:
 
 def _known(told: dict[str, object]) -> dict[str, Any]:
     """What the service gave; null and what it left out stay unknown."""
+    if _UNKNOWN.isdisjoint(told.values()):
+        return told
     return {name: value for name, value in told.items() if value is not None and value is not UNSET}

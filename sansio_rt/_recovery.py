@@ -133,10 +133,10 @@ class Trials:
 
     def has(self, reply: PendingReply) -> bool:
         """Whether a request was answered already, by a response on trial or by one that is convicted."""
-        trials = (*self.open.values(), *self.convicted.values())
-        return any(
-            trial.reply is not None and trial.reply.command is reply.command for trial in trials
-        )
+        for trial in (*self.open.values(), *self.convicted.values()):
+            if trial.reply is not None and trial.reply.command is reply.command:
+                return True
+        return False
 
     def take(self, response_id: str, event: events.ServerEvent) -> Verdict:
         """Takes an event of a response on trial. One that is judged is not on trial any more."""

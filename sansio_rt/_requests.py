@@ -39,7 +39,6 @@ class Requests:
     Attributes:
         arbiter: Knows which responses are active and which were asked for.
         calls: The whole function calls that have no output yet, by call id.
-        hold: No response is asked for while it is set: the configuration is not accepted yet.
         interrupts: Those that are not over, and the commands that have to be over for each.
     """
 
@@ -50,7 +49,6 @@ class Requests:
         self._over: dict[str, None] = {}
         self.arbiter = Arbiter()
         self.calls: dict[str, GeneratedCall] = {}
-        self.hold = True
         self._owed: GenerationOrigin | None = None
         self.interrupts: list[tuple[Command, list[Command]]] = []
 
@@ -103,9 +101,7 @@ class Requests:
         return command
 
     def send_ready(self) -> None:
-        """Lays down the `response.create` events that may be sent now."""
-        if self.hold or not self.arbiter.waiting:
-            return
+        """Lays down the `response.create` events that may be sent now: the configuration is accepted."""
         for reply in self.arbiter.take_ready():
             event_id = reply.command.event_id
             self._tray.client_events.append(

@@ -71,7 +71,7 @@ class ResponseContent:
             item_id = item_id_of(item)
             if item_id in generation.items:
                 continue
-            self._add_item(generation, item, index)
+            self._add_item(generation, item_id, item, index)
             generation.keep_item(item_id, item)
             if isinstance(item, events.FunctionCall):
                 self._finish_call(generation.calls[item_id], item.arguments)
@@ -96,15 +96,16 @@ class ResponseContent:
             message = self._late_message(event)
             if message is None:
                 return
-        message.generation.heard_at = self._tray.now
+        generation, now = message.generation, self._tray.now
+        generation.heard_at = now
         start = message.received_samples
         audio = event.delta
         audio_format = self.audio_format
         message.received_samples = start + len(audio) // audio_format.bytes_per_sample
         if not start:
             message.modalities.add("audio")
-            message.generation.note_token(self._tray.now)
-            message.generation.note_audio(self._tray.now)
+            generation.note_token(now)
+            generation.note_audio(now)
         frame = AudioFrame(audio, audio_format.rate, audio_format, start)
         self._tray.session_events.append(AudioDelta(message, event.content_index, frame))
 
@@ -120,7 +121,6 @@ class ResponseContent:
         if message.is_whole(event.content_index):
             self._stray(event, "a delta of a text that has ended")
             return
-        message.generation.heard_at = self._tray.now
         message.generation.note_token(self._tray.now)
         message.add_text(event.content_index, event.delta)
         is_transcript = type(event) is events.ResponseOutputAudioTranscriptDelta
@@ -147,7 +147,6 @@ class ResponseContent:
         if call is None:
             self._stray(event, "arguments of a call that was not begun", event.response_id)
         elif not call.done:
-            call.generation.heard_at = self._tray.now
             call.generation.note_token(self._tray.now)
             call.add_arguments(event.delta)
 
@@ -167,7 +166,7 @@ class ResponseContent:
             )
             return
         generation.heard_at = self._tray.now
-        self._add_item(generation, event.item, event.output_index)
+        self._add_item(generation, item_id_of(event.item), event.item, event.output_index)
 
     def _on_item_done(self, event: events.ResponseOutputItemDone) -> None:
         generation = self._open.get(event.response_id)
@@ -179,15 +178,16 @@ class ResponseContent:
             )
             return
         generation.heard_at = self._tray.now
-        self._add_item(generation, event.item, event.output_index)
-        item_id = item_id_of(event.item)
-        generation.keep_item(item_id, event.item)
-        if isinstance(event.item, events.FunctionCall):
-            if event.item.status != "incomplete":
-                self._finish_call(generation.calls[item_id], event.item.arguments)
-        elif isinstance(event.item, events.Message):
-            self._take_content(generation.messages[item_id], event.item, event)
-            self._finish_message(generation.messages[item_id])
+        item = event.item
+        item_id = item_id_of(item)
+        self._add_item(generation, item_id, item, event.output_index)
+        generation.keep_item(item_id, item)
+        if isinstance(item, events.Message):
+            message = generation.messages[item_id]
+            self._take_content(message, item, event)
+            self._finish_message(message)
+        elif isinstance(item, events.FunctionCall) and item.status != "incomplete":
+            self._finish_call(generation.calls[item_id], item.arguments)
 
     # --- steps ------------------------------------------------------------------------------
 
@@ -220,18 +220,19 @@ class ResponseContent:
                 case _:
                     pass
 
-    def _add_item(self, generation: Generation, item: events.Item, output_index: int) -> None:
-        item_id = item_id_of(item)
-        if isinstance(item, events.FunctionCall):
-            if item_id not in generation.calls:
-                call_id = item.call_id or item_id
-                call = GeneratedCall(item_id, generation, item.name, call_id)
-                # A call id has one output, so a second item of the same id has nothing to wait for.
-                same = any(other.call_id == call_id for other in generation.calls.values())
-                call.done = call.answered = same
-                generation.calls[item_id] = call
-        elif isinstance(item, events.Message) and item_id not in generation.messages:
-            self._start_message(generation, item_id, output_index)
+    def _add_item(
+        self, generation: Generation, item_id: str, item: events.Item, output_index: int
+    ) -> None:
+        if isinstance(item, events.Message):
+            if item_id not in generation.messages:
+                self._start_message(generation, item_id, output_index)
+        elif isinstance(item, events.FunctionCall) and item_id not in generation.calls:
+            call_id = item.call_id or item_id
+            call = GeneratedCall(item_id, generation, item.name, call_id)
+            # A call id has one output, so a second item of the same id has nothing to wait for.
+            same = any(other.call_id == call_id for other in generation.calls.values())
+            call.done = call.answered = same
+            generation.calls[item_id] = call
 
     def _start_message(
         self, generation: Generation, item_id: str, output_index: int

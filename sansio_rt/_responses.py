@@ -121,9 +121,8 @@ class Responses:
         if self._is_known(response.id):
             self._stray(event, "a response that was created before")
             return
-        running = len(self.open) + len(self._muted) + len(self.trials.open)
         reply = self._answered_by(response)
-        if reply is None and running >= self._limits.max_open_responses:
+        if reply is None and self._count_running() >= self._limits.max_open_responses:
             self._stray(event, "more open responses than Limits.max_open_responses")
             return
         self.watch.begin(self._tray.now)
@@ -132,11 +131,7 @@ class Responses:
 
     def _on_done(self, event: events.ResponseDone) -> None:
         response = event.response
-        if not self._is_known(response.id):
-            reply = self._answered_by(response)
-            if reply is not None:  # an end without a beginning, but of what we asked for
-                self._begin(response, reply)
-        generation = self.open.get(response.id)
+        generation = self.open.get(response.id) or self._begin_late(response)
         if generation is None:
             # The arbiter must know even then: the conversation is free again.
             self._arbiter.finished(response.id)
@@ -159,6 +154,16 @@ class Responses:
         """Which request of ours a response is for; a second one for the same is for none."""
         reply = self._requests.answered_by(response)
         return None if reply is None or self.trials.has(reply) else reply
+
+    def _count_running(self) -> int:
+        return len(self.open) + len(self._muted) + len(self.trials.open)
+
+    def _begin_late(self, response: events.Response) -> Generation | None:
+        """Begins what ends without a beginning, where we asked for it and somebody waits for it."""
+        reply = None if self._is_known(response.id) else self._answered_by(response)
+        if reply is not None:
+            self._begin(response, reply)
+        return self.open.get(response.id)
 
     def _is_known(self, response_id: str) -> bool:
         return (
@@ -207,9 +212,17 @@ class Responses:
             limits=self._limits,
         )
 
-    def _end(self, generation: Generation, status: GenerationStatus, **details: Any) -> None:
+    def _end(
+        self,
+        generation: Generation,
+        status: GenerationStatus,
+        *,
+        reason: str = "",
+        error: events.ErrorDetails | None = None,
+        usage: events.Maybe[events.Usage] = UNSET,
+    ) -> None:
         self.content.finish(generation)
-        generation.end(status, self._tray.now, **details)
+        generation.end(status, self._tray.now, reason=reason, error=error, usage=usage)
         del self.open[generation.id]
         remember(self._ended, generation.id)
         self._arbiter.finished(generation.id)

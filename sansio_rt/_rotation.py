@@ -46,9 +46,12 @@ class Rotation:
     @property
     def next_at(self) -> float | None:
         """When `due` or `must_break` has something to say, or None."""
-        if self.plan is None:
+        plan = self.plan
+        if plan is None:
             return None
-        return self.plan.break_at if self.plan.announced else self.plan.due_at
+        if plan.announced:
+            return plan.break_at
+        return plan.due_at if plan.break_at is None else min(plan.due_at, plan.break_at)
 
     def connected(self, now: float, expires_in_s: float | None) -> None:
         """A connection is up.

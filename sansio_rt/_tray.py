@@ -45,11 +45,8 @@ class Tray:
     def acknowledge(self, command: Command | None, value: object = None) -> None:
         """Ends a command well and says so; None is no command and nothing happens."""
         if command is not None:
-            self._report(self.commands.acknowledge(command, value))
+            self.session_events.append(CommandEnded(self.commands.acknowledge(command, value)))
 
     def refuse(self, command: Command, error: RealtimeError) -> None:
         """Ends a command with an error and says so."""
-        self._report(self.commands.refuse(command, error))
-
-    def _report(self, command: Command) -> None:
-        self.session_events.append(CommandEnded(command))
+        self.session_events.append(CommandEnded(self.commands.refuse(command, error)))

@@ -161,6 +161,8 @@ _RULES: dict[type[WireObject], dict[str, Rule]] = {
     _session.TokenLimits: {"post_instructions": _at_least(0)},
 }
 
+_APPENDS = (_client.InputAudioBufferAppend, _translation.SessionInputAudioBufferAppend)
+
 _PARTS_BY_ROLE: dict[str, tuple[type[WireObject], ...]] = {
     "system": (_items.InputText,),
     "user": (_items.InputText, _items.InputAudio, _items.InputImage),
@@ -180,9 +182,7 @@ def check(event: WireObject) -> None:
     """
     if isinstance(event, UnknownObject):
         return
-    if isinstance(
-        event, _client.InputAudioBufferAppend | _translation.SessionInputAudioBufferAppend
-    ):
+    if isinstance(event, _APPENDS):
         _check_append(event)
         return
     exact = _as_read(event)
@@ -249,48 +249,47 @@ def _with_exact_types(event: WireObject) -> WireObject:
 
 def _problem(struct: WireObject, prefix: str) -> str | None:
     """Path and problem of the first field that breaks a rule, or None."""
-    inside: list[tuple[str, Any]] = []
-    for name, rule, nests in _looked_at(type(struct)):
+    kind = type(struct)
+    for name, rule in _rules(kind):
         value = getattr(struct, name)
-        if value is UNSET or value is None:
-            continue
-        problem = None if rule is None else rule(value)
-        if problem:
-            return f"{prefix}{name} {problem}"
-        if nests and not isinstance(value, str):
-            inside.append((name, value))
+        if value is not UNSET and value is not None:
+            problem = rule(value)
+            if problem:
+                return f"{prefix}{name} {problem}"
     if isinstance(struct, _items.Message):
         problem = _message_problem(struct, prefix)
         if problem:
             return problem
-    for name, value in inside:
-        problem = _problem_inside(value, prefix + name)
-        if problem:
-            return problem
+    for name in nesting(kind):
+        value = getattr(struct, name)
+        if value is not UNSET and value is not None:
+            problem = _problem_inside(value, prefix + name)
+            if problem:
+                return problem
     return None
 
 
 @functools.cache
-def _looked_at(struct: type[WireObject]) -> tuple[tuple[str, Rule | None, bool], ...]:
-    """The fields that have a rule, or may hold other structs: name, rule, whether they may."""
-    rules, nests = _RULES.get(struct, {}), nesting(struct)
-    return tuple(
-        (name, rules.get(name), name in nests)
-        for name in struct.__struct_fields__
-        if name in rules or name in nests
-    )
+def _rules(struct: type[WireObject]) -> tuple[tuple[str, Rule], ...]:
+    """The rules of a struct in the order of its fields."""
+    rules = _RULES.get(struct, {})
+    return tuple((name, rules[name]) for name in struct.__struct_fields__ if name in rules)
 
 
 def _problem_inside(value: Any, path: str) -> str | None:
     if isinstance(value, WireObject):
         return None if isinstance(value, UnknownObject) else _problem(value, f"{path}.")
     if is_array(value):
-        inside = ((f"{path}[{index}]", element) for index, element in enumerate(value))
+        for index, element in enumerate(value):
+            problem = _problem_inside(element, f"{path}[{index}]")
+            if problem:
+                return problem
     elif is_object(value):
-        inside = ((f"{path}.{key}", element) for key, element in value.items())
-    else:
-        return None
-    return next(filter(None, (_problem_inside(element, place) for place, element in inside)), None)
+        for key, element in value.items():
+            problem = _problem_inside(element, f"{path}.{key}")
+            if problem:
+                return problem
+    return None
 
 
 def _message_problem(message: _items.Message, prefix: str) -> str | None:

@@ -156,7 +156,7 @@ def zero() -> int:
 
 def is_array(value: object) -> TypeGuard[Sequence[Any]]:
     """Whether a value is written as a JSON array, in words that both type checkers take."""
-    return isinstance(value, list | tuple)
+    return isinstance(value, (list, tuple))
 
 
 def is_object(value: object) -> TypeGuard[dict[str, Any]]:

@@ -81,7 +81,7 @@ def to_data(value: Any) -> Any:
         return [to_data(element) for element in value]
     if is_object(value):
         return {key: to_data(element) for key, element in value.items()}
-    if isinstance(value, bytes | bytearray):
+    if isinstance(value, (bytes, bytearray)):
         return pybase64.b64encode_as_string(value)
     return value
 
@@ -127,6 +127,8 @@ def may_hold_non_finite(value: Any) -> bool:
         inside = value
     else:
         return type(value) not in _LEAVES
+    if _LEAVES.issuperset(map(type, inside)):
+        return False
     return any(type(element) not in _LEAVES and may_hold_non_finite(element) for element in inside)
 
 

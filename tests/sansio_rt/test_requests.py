@@ -22,7 +22,6 @@ from sansio_rt._tray import Tray
 def room() -> tuple[Tray, Requests]:
     tray = Tray(SequentialIds(), CommandTable(), lambda event: None)
     requests = Requests(tray, answer_timeout_s=10.0)
-    requests.hold = False
     return tray, requests
 
 

@@ -108,6 +108,20 @@ def test_the_wait_for_another_try_doubles_up_to_a_minute() -> None:  # R8
     assert waits == [2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]
 
 
+def test_the_end_is_minded_while_the_next_try_is_waited_for() -> None:  # R8
+    rotation = Rotation(TIMING)
+    assert rotation.next_at is None
+    rotation.connected(0.0, 18.0)
+    assert rotation.next_at == 9.0
+    assert rotation.due(12.0) is not None
+    assert rotation.next_at == 13.5
+    rotation.failed(12.0)
+    assert rotation.plan is not None
+    assert rotation.plan.due_at == 14.0
+    assert rotation.next_at == 13.5
+    assert rotation.must_break(13.5) is rotation.plan
+
+
 @pytest.mark.parametrize("name", ["rotate_after_s", "rotation_patience_s", "liveness_after_s"])
 def test_times_are_checked(name: str) -> None:
     with pytest.raises(LocalProtocolError, match=name):
