@@ -14,7 +14,14 @@ from msgspec import UNSET
 
 from . import events
 from ._audio import AudioFormat
-from ._server_rules import SESSION_RULES, check_known, check_rules, entries_of, setting
+from ._server_rules import (
+    SESSION_RULES,
+    check_known,
+    check_rules,
+    entries_of,
+    given_fields,
+    setting,
+)
 from ._server_turns import TurnSettings
 from ._server_work import OfferedTool, Refusal
 
@@ -62,8 +69,6 @@ _CLEARED: dict[str, Any] = {
     "audio.output.voice": _KEPT,
     "model": _KEPT,
 }
-# What a client may say and cannot change.
-_READ_ONLY = ("id", "object", "expires_at")
 
 
 def first_session(session_id: str) -> events.RealtimeSession:
@@ -141,25 +146,25 @@ def updated_session(
             code="cannot_update_model",
             param="session.model",
         )
-    merged: events.RealtimeSession = _merged(session, update, "")
+    # What a client may say and cannot change.
+    changes = msgspec.structs.replace(update, id=UNSET, object=UNSET, expires_at=UNSET)
+    merged: events.RealtimeSession = _merged(session, changes, "")
     check_tool_choice(merged.tool_choice, merged.tools, "session.tool_choice")
     return merged
 
 
 def _merged(old: Any, update: Any, path: str) -> Any:
     changes: dict[str, Any] = {}
-    for name in update.__struct_fields__:
-        value = getattr(update, name)
-        where = f"{path}.{name}" if path else name
-        if value is UNSET or name == "extra" or (not path and name in _READ_ONLY):
-            continue
-        if value is None:
-            value = _CLEARED.get(where)
-        if value is _KEPT:
-            continue
-        before = getattr(old, name)
-        nested = isinstance(value, msgspec.Struct) and type(value) is type(before)
-        changes[name] = _merged(before, value, where) if nested else value
+    for name, given in given_fields(update):
+        value = given
+        if given is None:
+            value = _CLEARED.get(path + name)
+        elif isinstance(given, msgspec.Struct):
+            before = getattr(old, name)
+            if type(given) is type(before):
+                value = _merged(before, given, f"{path}{name}.")
+        if value is not _KEPT:
+            changes[name] = value
     return msgspec.structs.replace(old, **changes)
 
 

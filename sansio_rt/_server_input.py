@@ -53,6 +53,7 @@ class InputBuffer:
     def __init__(self) -> None:
         self.format = AudioFormat.PCM16
         self._data = bytearray()
+        self._whole_bytes = 0
         self._start_ms = 0.0
         # After the server's own commit silence leaves nothing to commit, only new speech does.
         self._settled = False
@@ -68,18 +69,20 @@ class InputBuffer:
         return self._start_ms + milliseconds(self._whole_bytes, self.format)
 
     @property
+    def buffered_ms(self) -> float:
+        """How much there is."""
+        return milliseconds(self._whole_bytes, self.format)
+
+    @property
     def committable_ms(self) -> float:
         """How much a commit would find."""
         return 0.0 if self._settled else self.end_ms - self._start_ms
-
-    @property
-    def _whole_bytes(self) -> int:
-        return len(self._data) - len(self._data) % self.format.bytes_per_sample
 
     def append(self, data: bytes) -> bytes:
         """Add wire bytes, cut anywhere. Gives the whole samples that they complete."""
         heard = self._whole_bytes
         self._data += data
+        self._whole_bytes = len(self._data) - len(self._data) % self.format.bytes_per_sample
         return bytes(self._data[heard : self._whole_bytes])
 
     def change_format(self, audio: AudioFormat) -> None:
@@ -93,6 +96,7 @@ class InputBuffer:
         cut = min(self._offset(position_ms), self._whole_bytes)
         self._start_ms += milliseconds(cut, self.format)
         del self._data[:cut]
+        self._whole_bytes -= cut
 
     def between(self, start_ms: float, end_ms: float) -> bytes:
         """A copy of the wire bytes between two positions."""
@@ -105,12 +109,14 @@ class InputBuffer:
         taken = self.between(self._start_ms, position_ms)
         self._start_ms += milliseconds(len(taken), self.format)
         del self._data[: len(taken)]
+        self._whole_bytes -= len(taken)
         return taken
 
     def clear(self) -> None:
         """Drop everything."""
         self._start_ms = self.end_ms
         self._data.clear()
+        self._whole_bytes = 0
         self._settled = False
 
     def settle(self) -> None:

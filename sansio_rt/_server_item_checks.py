@@ -11,7 +11,7 @@ from msgspec import UNSET
 from . import events
 from ._audio import AudioFormat
 from ._server_input import Sound
-from ._server_rules import Rule, check_known, check_rules
+from ._server_rules import Rule, Rules, check_known, check_rules
 from ._server_work import Refusal
 
 __all__ = ["checked_item"]
@@ -21,7 +21,8 @@ _PARTS_OF_ROLE = {
     "user": ("input_text", "input_audio", "input_image"),
     "assistant": ("output_text", "output_audio"),
 }
-_IMAGE_RULES = (
+_AUDIO_PARTS = (events.InputAudio, events.OutputAudio)
+_IMAGE_RULES = Rules(
     Rule(
         "detail",
         lambda value: value in ("auto", "low", "high"),
@@ -41,7 +42,7 @@ def checked_item(
         path: JSON path of the item in its event.
 
     Returns:
-        The item as it is shown from now on, without audio bytes, and its sound if it has any.
+        The item without audio bytes, and its sound if it has any.
 
     Raises:
         Refusal: It is not acceptable.
@@ -54,15 +55,11 @@ def checked_item(
             param=f"{path}.type",
         )
     check_known(item, path)
-    shown: events.Item = item
-    sound = None
     if isinstance(item, events.Message):
-        shown, sound = _checked_message(item, audio, path)
-    elif isinstance(item, events.McpListTools):
+        return _checked_message(item, audio, path)
+    if isinstance(item, events.McpListTools):
         _check_mcp_tools(item, path)
-    if isinstance(shown, events.Message | events.FunctionCall | events.FunctionCallOutput):
-        shown = msgspec.structs.replace(shown, object="realtime.item", status="completed")
-    return shown, sound
+    return item, None
 
 
 def _check_mcp_tools(item: events.McpListTools, path: str) -> None:
@@ -100,12 +97,12 @@ def _checked_message(
             )
         if isinstance(part, events.InputImage):
             check_rules(part, _IMAGE_RULES, where)
-        if isinstance(part, events.InputAudio | events.OutputAudio):
+        if isinstance(part, _AUDIO_PARTS):
             checked, sound = _checked_sound(part, sound, audio, where)
             parts.append(checked)
         else:
             parts.append(part)
-    return msgspec.structs.replace(item, content=parts), sound
+    return item if sound is None else msgspec.structs.replace(item, content=parts), sound
 
 
 def _checked_sound(

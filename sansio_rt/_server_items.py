@@ -7,12 +7,13 @@ Every method that answers a client event either does all of it and queues its ev
 from __future__ import annotations
 
 import base64
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, Struct
 
 from . import events
 from ._audio import AudioFormat
@@ -22,17 +23,27 @@ from ._server_outbox import Outbox
 from ._server_usage import IMAGE_TOKENS, Tally, audio_in_tokens, audio_out_tokens, text_tokens
 from ._server_work import HistoryTurn, Refusal, ServerLimits, TurnRole
 
-__all__ = ["Record", "ServerConversation", "without_transcript"]
+__all__ = ["Context", "Record", "ServerConversation", "without_transcript"]
 
 ROOT = "root"
+# A user's audio is read from what was recognised, not from a transcript that the client claims.
+_WORDS: dict[type, Callable[[Any], Any]] = {
+    events.InputText: attrgetter("text"),
+    events.InputImage: lambda _part: "[image]",
+    events.OutputText: attrgetter("text"),
+    events.OutputAudio: attrgetter("transcript"),
+}
 _MESSAGE_ROLES: dict[str, TurnRole] = {"user": "user", "assistant": "assistant"}
+_HAVE_STATUS = (events.Message, events.FunctionCall, events.FunctionCallOutput)
+_COMPLETED = {"object": "realtime.item", "status": "completed"}
+_AUDIO_PARTS = (events.InputAudio, events.OutputAudio)
 
 
 Reading = tuple[HistoryTurn | None, Tally]
 """An item as a mind reads it, None for kinds that a mind does not know, and its tokens."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Record:
     """One item and what the server alone knows of it.
 
@@ -44,6 +55,7 @@ class Record:
             no audio.
         wants: The transcription that the client asked for when the item was committed, or None.
         truncated: Whether the client has cut it: what is generated later is no part of it.
+        done: Whether the client was told that it will not change any more.
     """
 
     id: str
@@ -52,14 +64,18 @@ class Record:
     heard: str | None = ""
     wants: events.Transcription | None = None
     truncated: bool = False
-    _read: tuple[events.Item, str | None, int, Reading] | None = field(
-        default=None, init=False, repr=False, compare=False
-    )
+    done: bool = False
+    _reading: Reading | None = field(default=None, init=False, repr=False)
 
     @property
     def role(self) -> str:
         """`user`, `assistant`, `system`, or "" for what is no message."""
         return self.item.role if isinstance(self.item, events.Message) else ""
+
+    @property
+    def settled(self) -> bool:
+        """Whether only the client changes it from now on, by cutting it."""
+        return self.done and self.heard is not None
 
     def with_sound(self) -> events.Item:
         """The wire form with the audio in its first audio part."""
@@ -67,7 +83,7 @@ class Record:
             return self.item
         parts = list(self.item.content)
         for index, part in enumerate(parts):  # pragma: no branch - what sounds has a part for it
-            if isinstance(part, events.InputAudio | events.OutputAudio):
+            if isinstance(part, _AUDIO_PARTS):
                 encoded = base64.b64encode(self.sound.data).decode()
                 parts[index] = msgspec.structs.replace(part, audio=encoded)
                 break
@@ -86,21 +102,29 @@ class Record:
 
     def read(self) -> Reading:
         """The item as a mind reads it, and what it costs as input."""
-        # Every reply reads the whole history, of which little has changed since the one before.
-        read, size = self._read, 0 if self.sound is None else len(self.sound.data)
-        if read is None or read[0] is not self.item or read[1] != self.heard or read[2] != size:
-            turn = self._turn()
-            read = self._read = (self.item, self.heard, size, (turn, self._tally(turn)))
-        return read[3]
+        # A reply that had to wait for words reads the whole history, of which little has changed.
+        if self._reading is not None:
+            return self._reading
+        turn = self._turn()
+        reading = turn, self._tally(turn)
+        if self.settled:
+            self._reading = reading
+        return reading
+
+    def cut(self, audio_end_ms: int) -> None:
+        """Forget the audio behind a position, and all of its words."""
+        if self.sound is not None and isinstance(self.item, events.Message):  # pragma: no branch
+            self.sound.cut(audio_end_ms)
+            self.item = without_transcript(self.item)
+        self.truncated = True
+        self._reading = None
 
     def _turn(self) -> HistoryTurn | None:
         item = self.item
         if isinstance(item, events.Message):
             role = _MESSAGE_ROLES.get(item.role, "system")
-            words = [_words(part) for part in item.content]
-            if self.heard:
-                words.append(self.heard)
-            return HistoryTurn(role, " ".join(word for word in words if word))
+            words = [_WORDS[type(part)](part) for part in item.content if type(part) in _WORDS]
+            return HistoryTurn(role, " ".join(filter(None, [*words, self.heard])))
         if isinstance(item, events.FunctionCall):
             return HistoryTurn(
                 "tool_call", item.arguments, name=item.name, call_id=str(item.call_id)
@@ -113,21 +137,41 @@ class Record:
         if self.sound is None:
             images = 0
             if isinstance(self.item, events.Message):
-                images = sum(isinstance(part, events.InputImage) for part in self.item.content)
+                images = list(map(type, self.item.content)).count(events.InputImage)
             return Tally(text_tokens(turn.text) if turn else 0, image=images * IMAGE_TOKENS)
-        duration_ms = self.sound.duration_ms
         count = audio_out_tokens if self.role == "assistant" else audio_in_tokens
-        return Tally(audio=count(duration_ms))
+        return Tally(audio=count(self.sound.duration_ms))
 
 
-def _words(part: events.Part) -> str:
-    # A user's audio is read from what was recognised, not from a transcript that the client claims.
-    if isinstance(part, events.InputAudio):
-        return ""
-    if isinstance(part, events.InputImage):
-        return "[image]"
-    words = getattr(part, "transcript", UNSET) or getattr(part, "text", UNSET)
-    return words if isinstance(words, str) else ""
+class Context(Struct, frozen=True):
+    """What a reply builds on.
+
+    Attributes:
+        turns: The first items as a mind reads them.
+        tally: Their tokens.
+        unread: The items behind those.
+    """
+
+    turns: tuple[HistoryTurn, ...]
+    tally: Tally
+    unread: list[Record]
+
+    @property
+    def unheard(self) -> list[Record]:
+        """The spoken items whose words are not known yet."""
+        return [record for record in self.unread if record.heard is None]
+
+    def read(self) -> tuple[tuple[HistoryTurn, ...], Tally]:
+        """All items as a mind reads them, and their tokens."""
+        if not self.unread:
+            return self.turns, self.tally
+        turns, tally = list(self.turns), self.tally
+        for record in self.unread:
+            turn, tokens = record.read()
+            tally += tokens
+            if turn is not None:
+                turns.append(turn)
+        return tuple(turns), tally
 
 
 class ServerConversation:
@@ -142,8 +186,11 @@ class ServerConversation:
         self.id = outbox.new_id("conv")
         self._outbox = outbox
         self._limits = limits
-        self._order: list[str] = []
+        self._order: list[Record] = []
         self._records: dict[str, Record] = {}
+        # What replies have read of the first items, none of which will change by itself.
+        self._settled = Context((), Tally(), [])
+        self._settled_count = 0
 
     def get(self, item_id: str) -> Record | None:
         """The record of an item, or None."""
@@ -151,19 +198,22 @@ class ServerConversation:
 
     def records(self) -> list[Record]:
         """All records in order."""
-        return [self._records[item_id] for item_id in self._order]
+        return self._order.copy()
+
+    def context(self) -> Context:
+        """All items, for a reply."""
+        new = self._order[self._settled_count :]
+        if False in [record.settled for record in new]:
+            return Context((), Tally(), self._order.copy())
+        if new:
+            turns, tally = Context(self._settled.turns, self._settled.tally, new).read()
+            self._settled, self._settled_count = Context(turns, tally, []), len(self._order)
+        return self._settled
 
     @property
     def last_id(self) -> str | None:
         """The id of the last item, or None."""
-        return self._order[-1] if self._order else None
-
-    def previous_id(self, item_id: str) -> str | None:
-        """The id of the item before one, or None for the first."""
-        # Nearly always it is the last one, and a search through a long history would take its time.
-        last = len(self._order) - 1
-        index = last if self._order[last] == item_id else self._order.index(item_id)
-        return self._order[index - 1] if index else None
+        return self._order[-1].id if self._order else None
 
     def create(self, event: events.ConversationItemCreate, audio: AudioFormat) -> Record:
         """Answer `conversation.item.create`.
@@ -195,11 +245,13 @@ class ServerConversation:
             index: Where; None is the end.
         """
         place = len(self._order) if index is None else index
-        previous = self._order[place - 1] if place else None
+        previous = self._order[place - 1].id if place else None
         # Told before it is there: what cannot be represented is not to be.
         self._outbox.emit(events.ConversationItemAdded(previous_item_id=previous, item=record.item))
-        self._order.insert(place, record.id)
+        self._order.insert(place, record)
         self._records[record.id] = record
+        if place < self._settled_count:
+            self._unsettle()
 
     def done(self, record: Record) -> None:
         """Tell that an item will not change any more; nothing if it was deleted meanwhile.
@@ -207,10 +259,11 @@ class ServerConversation:
         Another may have been created under its id since.
         """
         if self._records.get(record.id) is record:
+            record.done = True
+            index = self._index(record)
+            previous = self._order[index - 1].id if index else None
             self._outbox.emit(
-                events.ConversationItemDone(
-                    previous_item_id=self.previous_id(record.id), item=record.item
-                )
+                events.ConversationItemDone(previous_item_id=previous, item=record.item)
             )
 
     def delete(self, event: events.ConversationItemDelete) -> None:
@@ -219,9 +272,10 @@ class ServerConversation:
         Raises:
             Refusal: There is no such item.
         """
-        self._known(event.item_id, "delete", "deleting")
-        self._order.remove(event.item_id)
+        record = self._known(event.item_id, "delete", "deleting")
+        self._order.remove(record)
         del self._records[event.item_id]
+        self._unsettle()
         self._outbox.emit(events.ConversationItemDeleted(item_id=event.item_id))
 
     def retrieve(self, event: events.ConversationItemRetrieve) -> None:
@@ -271,9 +325,8 @@ class ServerConversation:
                 code="invalid_value",
                 param="audio_end_ms",
             )
-        sound.cut(event.audio_end_ms)
-        record.truncated = True
-        record.item = without_transcript(item)
+        record.cut(event.audio_end_ms)
+        self._unsettle()
         self._outbox.emit(
             events.ConversationItemTruncated(
                 item_id=record.id, content_index=0, audio_end_ms=event.audio_end_ms
@@ -298,7 +351,7 @@ class ServerConversation:
         Raises:
             Refusal: It is not acceptable.
         """
-        shown, sound = checked_item(item, audio, path)
+        checked, sound = checked_item(item, audio, path)
         given_id = getattr(item, "id", None)
         item_id = (
             given_id if isinstance(given_id, str) and given_id else self._outbox.new_id("item")
@@ -312,11 +365,19 @@ class ServerConversation:
             )
         if isinstance(item, events.FunctionCallOutput) and item.call_id not in known_calls:
             self._check_call(item.call_id, f"{path}.call_id")
-        if isinstance(shown, events.FunctionCall) and not shown.call_id:
-            shown = msgspec.structs.replace(shown, call_id=self._outbox.new_id("call"))
-        whole = msgspec.structs.replace(shown, id=item_id)
-        heard = None if sound is not None else ""
-        return Record(item_id, whole, sound, heard)
+        if isinstance(checked, events.FunctionCall) and not checked.call_id:
+            checked = msgspec.structs.replace(checked, call_id=self._outbox.new_id("call"))
+        known = _COMPLETED if isinstance(checked, _HAVE_STATUS) else {}
+        shown = msgspec.structs.replace(checked, id=item_id, **known)
+        return Record(item_id, shown, sound, "" if sound is None else None)
+
+    def _index(self, record: Record) -> int:
+        # Nearly always it is the last one, and a search through a long history would take its time.
+        last = len(self._order) - 1
+        return last if self._order[last] is record else self._order.index(record)
+
+    def _unsettle(self) -> None:
+        self._settled, self._settled_count = Context((), Tally(), []), 0
 
     def _known(self, item_id: str, verb: str, doing: str) -> Record:
         record = self._records.get(item_id)
@@ -340,12 +401,13 @@ class ServerConversation:
                 code="item_create_invalid_previous_item_id",
                 param="previous_item_id",
             )
-        return self._order.index(previous_item_id) + 1
+        return self._index(self._records[previous_item_id]) + 1
 
     def _check_call(self, call_id: str, path: str) -> None:
-        calls = (record.item for record in self._records.values())
+        # Nearly always it is one of the last items.
+        items = (record.item for record in reversed(self._order))
         if not any(
-            isinstance(item, events.FunctionCall) and item.call_id == call_id for item in calls
+            isinstance(item, events.FunctionCall) and item.call_id == call_id for item in items
         ):
             raise Refusal(
                 f"Tool call ID '{call_id}' not found in conversation.",

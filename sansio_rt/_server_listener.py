@@ -89,7 +89,7 @@ class Listener:
         self._check_room(data)
         heard = self._buffer.append(data)
         if self._settings is None:
-            self._tell_speech(self._buffer.end_ms)
+            self._tell_speech()
             return
         samples = self._buffer.format.from_wire(heard)
         for found in self._finder.feed(samples, self._buffer.format.rate, self._settings):
@@ -98,7 +98,7 @@ class Listener:
             else:
                 yield self._end_turn(found, wants)
         if self._finder.speaking:
-            self._tell_speech(self._buffer.end_ms)
+            self._tell_speech()
         else:
             self._trim(self._settings)
 
@@ -202,9 +202,11 @@ class Listener:
             self._utterance = self._outbox.new_id("item")
         return self._utterance
 
-    def _tell_speech(self, until_ms: float) -> None:
+    def _tell_speech(self, until_ms: float | None = None) -> None:
         if not self._stream_speech:
             return
+        if until_ms is None:
+            until_ms = self._buffer.end_ms
         data = self._buffer.between(self._told_ms, until_ms)
         self._told_ms = until_ms
         if data:
@@ -226,10 +228,8 @@ class Listener:
                 code="invalid_value",
                 param="audio",
             )
-        buffered_ms = self._buffer.end_ms - self._buffer.start_ms
-        if (
-            self._settings is None or self.speaking
-        ) and buffered_ms > self._limits.buffered_s * 1000:
+        bounded = self._settings is None or self.speaking
+        if bounded and self._buffer.buffered_ms > self._limits.buffered_s * 1000:
             raise Refusal(
                 f"The input audio buffer holds {self._limits.buffered_s:g}s of audio already; "
                 "commit or clear it.",

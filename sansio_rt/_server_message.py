@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import deque
 
-import msgspec
+from msgspec.structs import replace
 
 from . import events
 from ._server_input import milliseconds
@@ -52,6 +52,7 @@ class OutputMessage:
         self._waiting: deque[str] = deque()
         self._clause_start_ms = 0.0
         self._clause_characters = 0
+        self._message = record.item
         self._refresh()
         outbox.emit(
             events.ResponseContentPartAdded(
@@ -176,11 +177,11 @@ class OutputMessage:
 
     def _refresh(self, status: str = "in_progress") -> None:
         """Bring the item up to what was sent, so that it can be retrieved at any time."""
-        if not isinstance(self.record.item, events.Message):  # pragma: no cover - it made the item
-            return
-        part: events.Part = events.OutputText(text=self._text)
-        if self.spoken:
+        part: events.Part
+        if not self.spoken:
+            part = events.OutputText(text=self._text)
+        elif self.record.truncated:
+            part = events.OutputAudio()
+        else:
             part = events.OutputAudio(transcript=self._text)
-            if self.record.truncated:
-                part = events.OutputAudio()
-        self.record.item = msgspec.structs.replace(self.record.item, content=[part], status=status)
+        self.record.item = replace(self._message, content=[part], status=status)

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
+from msgspec.structs import replace
 
 from . import events
 from ._server_work import Refusal, ServerWork
@@ -38,7 +38,7 @@ class Outbox:
         Args:
             event: A server event's Struct; its `event_id` is set here.
         """
-        named = msgspec.structs.replace(event, event_id=self.new_id("event"))
+        named = replace(event, event_id=self.new_id("event"))
         self._messages.append(named if self.write is None else self.write(named))
 
     def refuse(self, refusal: Refusal, event_id: str | None) -> None:

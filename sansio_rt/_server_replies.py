@@ -7,49 +7,31 @@ items in its context are known.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from typing import Any
 
-from msgspec import UNSET
-from msgspec.structs import astuple
+from msgspec import UNSET, Struct
 
 from . import events
 from ._audio import AudioFormat
-from ._server_config import (
-    audio_format,
-    check_tool_choice,
-    check_voice,
-    offered_tools,
-    tool_choice_name,
-)
-from ._server_items import Record, ServerConversation
+from ._server_config import audio_format, check_tool_choice, check_voice
+from ._server_items import Context, Record, ServerConversation
 from ._server_outbox import Outbox
 from ._server_response import Ending, ResponseSettings, ServerResponse
-from ._server_rules import RESPONSE_RULES, check_known, check_rules, setting
-from ._server_usage import Tally, text_tokens
-from ._server_work import (
-    OfferedTool,
-    Refusal,
-    ReplyCancelled,
-    ReplyWanted,
-    ServerLimits,
-)
+from ._server_rules import RESPONSE_RULES, check_fields, check_known, check_rules
+from ._server_terms import TermsOfSession, either
+from ._server_usage import Tally
+from ._server_work import Refusal, ReplyCancelled, ReplyWanted, ServerLimits
 
 __all__ = ["Replies"]
 
 _NO_PARAMETERS = events.ResponseParams()
 
 
-@dataclass
-class _Waiting:
-    """A response whose reply was not asked for yet, and what it will be asked with."""
+class _Waiting(Struct, frozen=True):
+    """A response whose reply was not asked for yet, and what it will build on."""
 
     response: ServerResponse
-    context: list[Record]
-    instructions: str
-    tools: tuple[OfferedTool, ...]
-    tool_choice: str
-    speed: float
+    context: Context
 
 
 class Replies:
@@ -90,6 +72,7 @@ class Replies:
         self._last_id: str | None = None
         self._last_heard = Tally()
         self._tokens_used = 0
+        self._terms = TermsOfSession()
 
     def get(self, response_id: str) -> ServerResponse | None:
         """A response that goes on, or None."""
@@ -131,22 +114,21 @@ class Replies:
                 "Wait until the response is finished before creating a new one.",
                 code="conversation_already_has_active_response",
             )
-        response = ServerResponse(self._outbox, self._settings(session, given, beside), now)
-        self._responses[response.id] = response
-        self._waiting[response.id] = _Waiting(
-            response=response,
-            context=context,
-            instructions=str(_either(given.instructions, session.instructions, "")),
-            tools=offered_tools(_either(given.tools, session.tools, [])),
-            tool_choice=tool_choice_name(_either(given.tool_choice, session.tool_choice, "auto")),
-            speed=float(_either(setting(session, "audio.output.speed"), UNSET, 1.0)),
+        settings = ResponseSettings(
+            conversation=None if beside else self._conversation,
+            metadata=either(given.metadata, UNSET, None),
+            delta_ms=self._limits.delta_ms,
+            pace=self._pace,
         )
+        response = ServerResponse(self._outbox, self._terms.of(session, given), settings, now)
+        self._responses[response.id] = response
+        self._waiting[response.id] = _Waiting(response, context)
         if not beside:
             self._default_id = response.id
             self.quiet_from = None
         self._last_id = response.id
         self.ask_replies()
-        return [record for record in context if record.heard is None]
+        return context.unheard
 
     def cancel(self, response_id: Any, now: float) -> None:
         """Answer `response.cancel`.
@@ -196,7 +178,7 @@ class Replies:
     def ask_replies(self) -> None:
         """Ask for every reply whose context is known by now."""
         for response_id, waiting in list(self._waiting.items()):
-            if None not in [record.heard for record in waiting.context]:
+            if not waiting.context.unheard:
                 del self._waiting[response_id]
                 self._outbox.ask(self._reply(waiting))
 
@@ -240,23 +222,20 @@ class Replies:
         )
 
     def _check(self, session: events.RealtimeSession, given: events.ResponseParams) -> None:
-        for name, value in zip(given.__struct_fields__, astuple(given), strict=True):
-            if value is not UNSET and name != "input":
-                check_known(value, f"response.{name}")
+        check_fields(given, "response", but="input")
         for name in () if given.extra is events.NO_EXTRA else given.extra:
             param = f"response.{name}"
             raise Refusal(f"Unknown parameter: '{param}'.", code="unknown_parameter", param=param)
         check_rules(given, RESPONSE_RULES, "response")
         check_voice(session, given, "response", voices=self._voices, spoken=self.spoken)
-        tools = _either(given.tools, session.tools, [])
+        tools = either(given.tools, session.tools, [])
         check_tool_choice(given.tool_choice, tools, "response.tool_choice")
 
-    def _context(
-        self, session: events.RealtimeSession, given: events.ResponseParams
-    ) -> list[Record]:
+    def _context(self, session: events.RealtimeSession, given: events.ResponseParams) -> Context:
         if not isinstance(given.input, list):
-            return self._conversation.records()
-        return list(self._own_input(given.input, audio_format(session, "audio.input.format")))
+            return self._conversation.context()
+        audio = audio_format(session, "audio.input.format")
+        return Context((), Tally(), list(self._own_input(given.input, audio)))
 
     def _own_input(self, items: list[events.InputItem], audio: AudioFormat) -> Iterator[Record]:
         calls: set[str] = set()
@@ -277,51 +256,19 @@ class Replies:
                 calls.add(item.call_id)
             yield self._conversation.accepted(item, audio, path, known_calls=calls)
 
-    def _settings(
-        self, session: events.RealtimeSession, given: events.ResponseParams, beside: bool
-    ) -> ResponseSettings:
-        modalities = _either(given.output_modalities, session.output_modalities, ["audio"])
-        tokens = _either(given.max_output_tokens, session.max_output_tokens, "inf")
-        own_format = setting(given, "audio.output.format")
-        output = session if own_format is UNSET or own_format is None else given
-        voice = _either(
-            setting(given, "audio.output.voice"), setting(session, "audio.output.voice"), "alloy"
-        )
-        return ResponseSettings(
-            conversation=None if beside else self._conversation,
-            audio=modalities != ["text"],
-            format=audio_format(output, "audio.output.format"),
-            voice=voice if isinstance(voice, str) else voice.id,
-            max_tokens=tokens if isinstance(tokens, int) else None,
-            metadata=_either(given.metadata, UNSET, None),
-            delta_ms=self._limits.delta_ms,
-            pace=self._pace,
-        )
-
     def _reply(self, waiting: _Waiting) -> ReplyWanted:
         response = waiting.response
-        spoken_of = " ".join(
-            f"{tool.name} {tool.description} {tool.parameters}" for tool in waiting.tools
-        )
-        heard = Tally(text=text_tokens(waiting.instructions) + text_tokens(spoken_of))
-        readings = [record.read() for record in waiting.context]
-        response.heard = heard + Tally.of_all([tally for _, tally in readings])
+        terms = response.terms
+        history, tally = waiting.context.read()
+        response.heard = tally + Tally(text=terms.tokens)
         response.cached = response.heard.cached(self._last_heard)
-        settings = response.settings
         return ReplyWanted(
             response_id=response.id,
-            history=tuple([turn for turn, _ in readings if turn is not None]),
-            instructions=waiting.instructions,
-            tools=() if waiting.tool_choice == "none" else waiting.tools,
-            tool_choice=waiting.tool_choice,
-            audio=settings.audio,
-            voice=settings.voice,
-            speed=waiting.speed,
+            history=history,
+            instructions=terms.instructions,
+            tools=() if terms.tool_choice == "none" else terms.tools,
+            tool_choice=terms.tool_choice,
+            audio=terms.audio,
+            voice=terms.voice,
+            speed=terms.speed,
         )
-
-
-def _either(first: Any, second: Any, otherwise: Any) -> Any:
-    """The first value that is neither missing nor null."""
-    if first is not UNSET and first is not None:
-        return first
-    return second if second is not UNSET and second is not None else otherwise

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import enum
 from collections import deque
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from . import events
-from ._audio import AudioEncoder, AudioFormat
+from ._audio import AudioEncoder
 from ._server_input import Sound, milliseconds
 from ._server_items import Record, ServerConversation
 from ._server_message import CHARACTERS_PER_S, OutputMessage, split_words
 from ._server_outbox import Outbox
+from ._server_terms import Terms
 from ._server_usage import Tally, text_tokens, usage
 
 __all__ = ["Ending", "ResponseSettings", "ServerResponse"]
@@ -29,7 +31,13 @@ ARGUMENT_CHARACTERS = 24
 
 
 class Ending(enum.Enum):
-    """How a response ends: its status, and the reason in its status details."""
+    """How a response ends.
+
+    Attributes:
+        status: The response's status on the wire.
+        reason: The reason in its status details, or None.
+        item_status: The status of an item that was open when the response ended.
+    """
 
     COMPLETED = ("completed", None)
     TURN_DETECTED = ("cancelled", "turn_detected")
@@ -37,78 +45,43 @@ class Ending(enum.Enum):
     TOKEN_LIMIT = ("incomplete", "max_output_tokens")
     FAILED = ("failed", None)
 
-    @property
-    def status(self) -> str:
-        """The response's status on the wire."""
-        return str(self.value[0])
-
-    @property
-    def item_status(self) -> str:
-        """The status of an item that was open when the response ended."""
-        return "completed" if self is Ending.COMPLETED else "incomplete"
+    def __init__(self, status: str, reason: str | None) -> None:
+        self.status = status
+        self.reason = reason
+        self.item_status = "completed" if status == "completed" else "incomplete"
 
     def details(self, error: events.ErrorDetails | None) -> events.ResponseStatusDetails | None:
         """The `status_details`, or None where there is nothing to tell."""
         if self is Ending.COMPLETED:
             return None
-        reason = self.value[1]
         details = events.ResponseStatusDetails(type=self.status)
-        if reason is not None:
-            details = msgspec.structs.replace(details, reason=reason)
+        if self.reason is not None:
+            details = msgspec.structs.replace(details, reason=self.reason)
         return details if error is None else msgspec.structs.replace(details, error=error)
 
 
 class ResponseSettings(Struct, frozen=True):
-    """What a response was asked to be.
+    """Where a response goes, and how fast.
 
     Attributes:
         conversation: Where its items go, or None for an out-of-band response.
-        audio: Whether its messages are spoken.
-        format: The format of its audio.
-        voice: Its voice by name, or by id where it is one of the client's own.
-        max_tokens: The most output tokens, or None for any number.
         metadata: What the client wants to have back, or None.
         delta_ms: Length of one audio delta.
         pace: How many seconds of speech are released in a second; None releases at once.
     """
 
     conversation: ServerConversation | None
-    audio: bool
-    format: AudioFormat
-    voice: str
-    max_tokens: int | None
     metadata: dict[str, Any] | None
     delta_ms: int
     pace: float | None
 
 
-class _Begin(Struct, frozen=True):
-    pass
+class _Step(Struct, frozen=True):
+    """Something to be released: what is done then, and how long it takes until the next."""
 
-
-class _Words(Struct, frozen=True):
-    text: str
-
-
-class _Delta(Struct, frozen=True):
-    data: bytes
-
-
-class _End(Struct, frozen=True):
-    pass
-
-
-class _Call(Struct, frozen=True):
-    name: str
-    arguments: str
-
-
-class _Finish(Struct, frozen=True):
-    ending: Ending
-    error: events.ErrorDetails | None = None
-
-
-_Step = _Begin | _Words | _Delta | _End | _Call | _Finish
+    do: Callable[..., None]
+    arguments: tuple[Any, ...] = ()
+    duration_s: float = 0.0
 
 
 class ServerResponse:
@@ -116,19 +89,24 @@ class ServerResponse:
 
     Attributes:
         id: Its id.
-        settings: What it was asked to be.
+        terms: What it was asked to be.
+        settings: Where it goes.
         ending: How it ended, or None while it goes on.
         heard: Tokens of its input.
         cached: The part of them that came from the cache.
 
     Args:
         outbox: Where its events go.
-        settings: What it was asked to be.
+        terms: What it was asked to be.
+        settings: Where it goes.
         now: The time, in seconds.
     """
 
-    def __init__(self, outbox: Outbox, settings: ResponseSettings, now: float) -> None:
+    def __init__(
+        self, outbox: Outbox, terms: Terms, settings: ResponseSettings, now: float
+    ) -> None:
         self.id = outbox.new_id("resp")
+        self.terms = terms
         self.settings = settings
         self.ending: Ending | None = None
         self.heard = Tally()
@@ -141,8 +119,6 @@ class ServerResponse:
         self._messages: list[OutputMessage] = []
         self._records: list[Record] = []
         self._call_tokens = 0
-        output = events.AudioOutput(format=wire_format(settings.format), voice=settings.voice)
-        self._audio = events.AudioConfig(output=output)
         outbox.emit(events.ResponseCreated(response=self._wire()))
 
     @property
@@ -153,7 +129,7 @@ class ServerResponse:
     @property
     def spoken_ms(self) -> float:
         """The audio that was sent."""
-        return sum(message.spoken_ms for message in self._messages)
+        return sum([message.spoken_ms for message in self._messages])
 
     @property
     def next_deadline(self) -> float | None:
@@ -163,28 +139,29 @@ class ServerResponse:
     def begin_message(self, now: float) -> None:
         """Queue the beginning of a message; one that is open ends before it."""
         self._flush_sound(now)
-        if self.settings.audio:
-            self._encoder = AudioEncoder(self.settings.format, self.settings.delta_ms)
-        self._queue(_Begin(), now)
+        terms = self.terms
+        if terms.audio:
+            self._encoder = AudioEncoder(terms.format, self.settings.delta_ms)
+        self._queue(_Step(ServerResponse._begin_message), now)
 
     def push_text(self, text: str, now: float) -> None:
         """Queue words: of a written message, or what the audio that follows says."""
-        if self.settings.audio:
-            self._queue(_Words(text), now)
+        if self.terms.audio:
+            self._queue(_Step(ServerResponse._add_words, (text,)), now)
             return
         for word in split_words(text):
-            self._queue(_Words(word), now)
+            duration_s = len(word) / CHARACTERS_PER_S
+            self._queue(_Step(ServerResponse._add_words, (word,), duration_s), now)
 
     def push_audio(self, pcm: bytes, rate: int, now: float) -> None:
         """Queue PCM16 mono; whole samples. A written message leaves it out."""
         if self._encoder is not None:
-            for delta in self._encoder.push(pcm, rate=rate):
-                self._queue(_Delta(delta), now)
+            self._queue_sound(self._encoder.push(pcm, rate=rate), now)
 
     def end_message(self, now: float) -> None:
         """Queue the end of the open message."""
         self._flush_sound(now)
-        self._queue(_End(), now)
+        self._queue(_Step(ServerResponse._close_message, ("completed",)), now)
 
     def call_function(self, name: str, arguments: str, now: float) -> None:
         """Queue a function call.
@@ -195,26 +172,25 @@ class ServerResponse:
             now: The time, in seconds.
         """
         self._flush_sound(now)
-        self._queue(_Call(name, arguments), now)
+        self._queue(_Step(ServerResponse._call, (name, arguments)), now)
 
     def finish(self, now: float) -> None:
         """Queue the end of the response; an open message ends before it."""
         self._flush_sound(now)
-        self._queue(_Finish(Ending.COMPLETED), now)
+        self._queue(_Step(ServerResponse.end, (Ending.COMPLETED,)), now)
 
     def fail(self, error: events.ErrorDetails, now: float) -> None:
         """Queue the end of the response as failed."""
-        self._queue(_Finish(Ending.FAILED, error), now)
+        self._queue(_Step(ServerResponse.end, (Ending.FAILED, error)), now)
 
     def release(self, now: float) -> None:
         """Release every step whose time has come."""
-        pace = self.settings.pace
+        pace, limit = self.settings.pace, self.terms.max_tokens
         while self._steps and (pace is None or self._next_release <= now):
             step = self._steps.popleft()
             if pace is not None:
-                self._next_release += self._duration_s(step) / pace
-            self._apply(step)
-            limit = self.settings.max_tokens
+                self._next_release += step.duration_s / pace
+            step.do(self, *step.arguments)
             if limit is not None and self._said().total > limit:
                 self.end(Ending.TOKEN_LIMIT)
 
@@ -228,8 +204,7 @@ class ServerResponse:
         self._outbox.emit(events.ResponseDone(response=self._wire(error)))
 
     def _wire(self, error: events.ErrorDetails | None = None) -> events.Response:
-        settings = self.settings
-        ending = self.ending
+        terms, settings, ending = self.terms, self.settings, self.ending
         return events.Response(
             object="realtime.response",
             id=self.id,
@@ -237,53 +212,36 @@ class ServerResponse:
             status_details=None if ending is None else ending.details(error),
             output=[record.item for record in self._records],
             conversation_id=settings.conversation.id if settings.conversation is not None else None,
-            output_modalities=["audio" if settings.audio else "text"],
-            max_output_tokens="inf" if settings.max_tokens is None else settings.max_tokens,
-            audio=self._audio,
+            output_modalities=["audio" if terms.audio else "text"],
+            max_output_tokens="inf" if terms.max_tokens is None else terms.max_tokens,
+            audio=terms.on_wire,
             usage=None if ending is None else usage(self.heard, self.cached, self._said()),
             metadata=settings.metadata,
         )
 
     def _said(self) -> Tally:
-        said = Tally.of_all(message.tally for message in self._messages)
-        return said + Tally(text=self._call_tokens)
+        said = Tally(text=self._call_tokens)
+        for message in self._messages:
+            said += message.tally
+        return said
 
     def _flush_sound(self, now: float) -> None:
         """Queue what is left of the open message's sound, shorter than a delta."""
         encoder, self._encoder = self._encoder, None
         if encoder is not None:
-            for delta in encoder.flush():
-                self._queue(_Delta(delta), now)
+            self._queue_sound(encoder.flush(), now)
+
+    def _queue_sound(self, deltas: Iterable[bytes], now: float) -> None:
+        audio = self.terms.format
+        for delta in deltas:
+            duration_s = milliseconds(len(delta), audio) / 1000
+            self._queue(_Step(ServerResponse._add_sound, (delta,), duration_s), now)
 
     def _queue(self, step: _Step, now: float) -> None:
         if not self._steps:
             # A queue that ran dry starts anew from now; one that did not keeps its schedule.
             self._next_release = max(self._next_release, now)
         self._steps.append(step)
-
-    def _duration_s(self, step: _Step) -> float:
-        if isinstance(step, _Delta):
-            return milliseconds(len(step.data), self.settings.format) / 1000
-        if isinstance(step, _Words) and not self.settings.audio:
-            return len(step.text) / CHARACTERS_PER_S
-        return 0.0
-
-    def _apply(self, step: _Step) -> None:
-        match step:
-            case _Begin():
-                self._begin_message()
-            case _Words(text):
-                if self._open is not None:
-                    self._open.add_words(text)
-            case _Delta(data):
-                if self._open is not None:  # pragma: no branch - its message was begun before it
-                    self._open.add_sound(data)
-            case _End():
-                self._close_message("completed")
-            case _Call(name, arguments):
-                self._call(name, arguments)
-            case _Finish(ending, error):  # pragma: no branch - there is no other step
-                self.end(ending, error)
 
     def _begin_message(self) -> None:
         self._close_message("completed")
@@ -295,11 +253,20 @@ class ServerResponse:
             status="in_progress",
             content=[],
         )
-        sound = Sound(self.settings.format) if self.settings.audio else None
+        terms = self.terms
+        sound = Sound(terms.format) if terms.audio else None
         record = Record(item_id, item, sound)
         index = self._add(record)
         self._open = OutputMessage(self._outbox, self.id, index, record)
         self._messages.append(self._open)
+
+    def _add_words(self, text: str) -> None:
+        if self._open is not None:
+            self._open.add_words(text)
+
+    def _add_sound(self, delta: bytes) -> None:
+        if self._open is not None:  # pragma: no branch - its message was begun before it
+            self._open.add_sound(delta)
 
     def _close_message(self, status: str) -> None:
         message, self._open = self._open, None
@@ -362,15 +329,3 @@ class ServerResponse:
         )
         if self.settings.conversation is not None:
             self.settings.conversation.done(record)
-
-
-_WIRE_FORMATS: dict[AudioFormat, events.AudioFormat] = {
-    AudioFormat.PCM16: events.PcmFormat(),
-    AudioFormat.PCMU: events.PcmuFormat(),
-    AudioFormat.PCMA: events.PcmaFormat(),
-}
-
-
-def wire_format(audio: AudioFormat) -> events.AudioFormat:
-    """The wire's Struct of a format."""
-    return _WIRE_FORMATS[audio]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, cast
 
-import msgspec
 from msgspec import UNSET, UnsetType
+from msgspec.structs import astuple
 
 from . import events
 from ._server_work import Refusal
@@ -18,9 +19,12 @@ __all__ = [
     "RESPONSE_RULES",
     "SESSION_RULES",
     "Rule",
+    "Rules",
+    "check_fields",
     "check_known",
     "check_rules",
     "entries_of",
+    "given_fields",
     "setting",
 ]
 
@@ -42,6 +46,12 @@ def _names(path: str) -> tuple[str, ...]:
     return tuple(path.split("."))
 
 
+def given_fields(given: events.WireObject) -> list[tuple[str, Any]]:
+    """The names and values of the wire's fields that an object of the client has, in order."""
+    names = given.__struct_fields__[1:]  # the first one is `extra`
+    return [(name, value) for name in names if (value := getattr(given, name)) is not UNSET]
+
+
 @dataclass(frozen=True)
 class Rule:
     """What one field must be.
@@ -58,10 +68,17 @@ class Rule:
     wants: str
     code: str = "invalid_value"
 
-    @functools.cached_property
-    def field(self) -> str:
-        """The object's own field that the path begins with."""
-        return _names(self.path)[0]
+
+class Rules:
+    """Rules for the fields of one kind of object, in the order in which they are looked at.
+
+    Attributes:
+        of_field: The object's own fields, and the rules for them and for what is inside.
+    """
+
+    def __init__(self, *rules: Rule) -> None:
+        by_field = groupby(rules, lambda rule: rule.path.partition(".")[0])
+        self.of_field = [(name, tuple(some)) for name, some in by_field]
 
 
 def _between(low: float, high: float) -> Callable[[Any], bool]:
@@ -82,6 +99,13 @@ def _is_token_limit(value: Any) -> bool:
 
 def _is_modalities(value: Any) -> bool:
     return list(value) in (["audio"], ["text"])
+
+
+def _is_metadata(value: Any) -> bool:
+    for key, word in value.items():
+        if len(key) > 64 or not isinstance(word, str) or len(word) > 512:
+            return False
+    return len(value) <= 16
 
 
 def _are_tools(value: Any) -> bool:
@@ -144,7 +168,7 @@ _REASONING = Rule(
     "Supported values are: 'minimal', 'low', 'medium', 'high', and 'xhigh'.",
 )
 _OUTPUT_FORMAT = Rule("audio.output.format", _is_format, "PCM audio has a rate of 24000.")
-SESSION_RULES = (
+SESSION_RULES = Rules(
     _MODALITIES,
     _TOKENS,
     _TOOLS,
@@ -188,7 +212,7 @@ SESSION_RULES = (
     ),
 )
 """What the fields of a `session.update` must be."""
-RESPONSE_RULES = (
+RESPONSE_RULES = Rules(
     _MODALITIES,
     _TOKENS,
     _TOOLS,
@@ -198,13 +222,7 @@ RESPONSE_RULES = (
     Rule("conversation", _one_of("auto", "none"), "Supported values are: 'auto' and 'none'."),
     Rule(
         "metadata",
-        lambda value: (
-            len(value) <= 16
-            and all(
-                len(key) <= 64 and isinstance(word, str) and len(word) <= 512
-                for key, word in value.items()
-            )
-        ),
+        _is_metadata,
         "Metadata has at most 16 keys of at most 64 characters, and texts of at most 512.",
     ),
 )
@@ -225,30 +243,48 @@ def check_known(given: Any, path: str) -> None:
     Raises:
         Refusal: Something is unknown.
     """
-    if isinstance(given, list):
+    if isinstance(given, events.WireObject):
+        _check_object(given, path)
+    elif isinstance(given, list):
         for index, entry in enumerate(entries_of(given)):
             if isinstance(entry, events.WireObject):
-                check_known(entry, f"{path}[{index}]")
-        return
-    if isinstance(given, dict):
+                _check_object(entry, f"{path}[{index}]")
+    elif isinstance(given, dict):
         for name, entry in cast("dict[str, object]", given).items():
             if isinstance(entry, events.WireObject):
-                check_known(entry, f"{path}.{name}")
-        return
-    if not isinstance(given, events.WireObject):
-        return
+                _check_object(entry, f"{path}.{name}")
+
+
+def _check_object(given: events.WireObject, path: str) -> None:
     if isinstance(given, events.UnknownObject):
         raise Refusal(f"Invalid value: '{given.type}'.", code="invalid_value", param=f"{path}.type")
     for name in () if given.extra is events.NO_EXTRA else given.extra:
         raise Refusal(
             f"Unknown parameter: '{path}.{name}'.", code="unknown_parameter", param=f"{path}.{name}"
         )
-    for name, value in zip(given.__struct_fields__, msgspec.structs.astuple(given), strict=True):
-        if type(value) not in _LEAVES:
+    check_fields(given, path)
+
+
+def check_fields(given: events.WireObject, path: str, *, but: str = "") -> None:
+    """Do `check_known` for each value in an object.
+
+    Args:
+        given: The object.
+        path: Its JSON path in the event.
+        but: The field that is left out.
+
+    Raises:
+        Refusal: Something is unknown.
+    """
+    if _LEAVES.issuperset(map(type, astuple(given))):
+        return
+    for name in given.__struct_fields__:
+        value = getattr(given, name)
+        if type(value) not in _LEAVES and name != but:
             check_known(value, f"{path}.{name}")
 
 
-def check_rules(given: Any, rules: Collection[Rule], path: str) -> None:
+def check_rules(given: Any, rules: Rules, path: str) -> None:
     """Refuse the first field that breaks its rule.
 
     Args:
@@ -259,18 +295,18 @@ def check_rules(given: Any, rules: Collection[Rule], path: str) -> None:
     Raises:
         Refusal: A field is not acceptable.
     """
-    for rule in rules:
-        value = getattr(given, rule.field, UNSET)
-        if value is UNSET or value is None:
+    for name, rules_of_field in rules.of_field:
+        if getattr(given, name) is UNSET:
             continue
-        value = setting(given, rule.path)
-        if value is UNSET or value is None or rule.holds(value):
-            continue
-        raise Refusal(
-            f"Invalid value: {_shown(value)}. {rule.wants}",
-            code=rule.code,
-            param=f"{path}.{rule.path}",
-        )
+        for rule in rules_of_field:
+            value = setting(given, rule.path)
+            if value is UNSET or value is None or rule.holds(value):
+                continue
+            raise Refusal(
+                f"Invalid value: {_shown(value)}. {rule.wants}",
+                code=rule.code,
+                param=f"{path}.{rule.path}",
+            )
 
 
 def _shown(value: Any) -> str:

@@ -27,7 +27,7 @@ from ._server_outbox import Outbox
 from ._server_refusals import check_session_type, event_id_of, schema_refusal, unknown_event
 from ._server_replies import Replies
 from ._server_rules import setting
-from ._server_turns import Detector, TurnSettings
+from ._server_turns import Detector
 from ._server_usage import transcription_usage
 from ._server_work import (
     CloseWanted,
@@ -85,7 +85,6 @@ class ServerSession:
             self._outbox, self._conversation, self._limits, pace=pace, voices=voices
         )
         self._session = first_session(self._outbox.new_id("sess"))
-        self._turns: TurnSettings | None = None
         self._configure_listener()
         self._handlers: dict[type[Any], Callable[[Any, float], None]] = {
             events.SessionUpdate: self._on_session_update,
@@ -163,8 +162,11 @@ class ServerSession:
         """When `handle_timer` is to be called, in seconds, or None."""
         if self._closed:
             return None
-        candidates = (self._expires, self._idle_deadline(), self._replies.next_deadline())
-        return min((when for when in candidates if when is not None), default=None)
+        soonest = self._expires
+        for when in (self._idle_deadline(), self._replies.next_deadline()):
+            if when is not None and (soonest is None or when < soonest):
+                soonest = when
+        return soonest
 
     def handle_timer(self, now: float) -> None:
         """Do what is due: release deltas, end an idle user's turn, end a session that is too old.
@@ -340,12 +342,15 @@ class ServerSession:
         self._configure_listener()
 
     def _configure_listener(self) -> None:
+        wanted = setting(self._session, "audio.input.transcription")
+        self._transcription = wanted if isinstance(wanted, events.Transcription) else None
         self._turns = turn_settings(self._session)
-        self._listener.configure(audio_format(self._session, "audio.input.format"), self._turns)
+        self._audio = audio_format(self._session, "audio.input.format")
+        self._listener.configure(self._audio, self._turns)
 
     def _on_append(self, event: events.InputAudioBufferAppend, now: float) -> None:
         settings = self._turns
-        for found in self._listener.append(event.audio, self._wanted_transcription()):
+        for found in self._listener.append(event.audio, self._transcription):
             if isinstance(found, Record):
                 self._hear(found)
                 if settings is not None and settings.create_response:
@@ -362,11 +367,10 @@ class ServerSession:
             self._outbox.refuse(refusal, None)
 
     def _on_commit(self, _event: events.InputAudioBufferCommit, _now: float) -> None:
-        self._hear(self._listener.commit(self._wanted_transcription()))
+        self._hear(self._listener.commit(self._transcription))
 
     def _on_item_create(self, event: events.ConversationItemCreate, _now: float) -> None:
-        audio = audio_format(self._session, "audio.input.format")
-        record = self._conversation.create(event, audio)
+        record = self._conversation.create(event, self._audio)
         if record.heard is None:
             self._hear(record)
 
@@ -393,10 +397,6 @@ class ServerSession:
                 model=model if isinstance(model, str) else None,
             )
         )
-
-    def _wanted_transcription(self) -> events.Transcription | None:
-        wanted = setting(self._session, "audio.input.transcription")
-        return wanted if isinstance(wanted, events.Transcription) else None
 
     def _emit_transcript(self, record: Record, text: str) -> None:
         record.set_transcript(text)

@@ -7,11 +7,10 @@ Positions are milliseconds since the session's first sample, as in the service's
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Protocol
 
-import msgspec
 import numpy as np
 from msgspec import UNSET
 from numpy.typing import NDArray
@@ -78,21 +77,25 @@ class TurnSettings:
     @classmethod
     def of(cls, setting: events.ServerVad | events.SemanticVad) -> TurnSettings:
         """Reads the wire's setting; what it leaves out has the service's default."""
-        settings = cls()
-        shared = ("create_response", "interrupt_response")
+        given: dict[str, Any] = {}
+        for name, ours in _SETTINGS.items():
+            value = getattr(setting, name, None)
+            if value is not None and value is not UNSET:
+                given[ours] = value
         if isinstance(setting, events.SemanticVad):
-            silence_ms = EAGERNESS_SILENCE_MS.get(str(setting.eagerness), 700)
-            return replace(settings, silence_ms=silence_ms, **_given(setting, shared))
-        own = ("threshold", "prefix_padding_ms", "idle_timeout_ms")
-        given = _given(setting, (*shared, *own))
-        if isinstance(setting.silence_duration_ms, int):
-            given["silence_ms"] = setting.silence_duration_ms
-        return replace(settings, **given)
+            given["silence_ms"] = EAGERNESS_SILENCE_MS.get(str(setting.eagerness), 700)
+        return cls(**given)
 
 
-def _given(setting: msgspec.Struct, names: Iterable[str]) -> dict[str, Any]:
-    values = ((name, getattr(setting, name)) for name in names)
-    return {name: value for name, value in values if value is not None and value is not UNSET}
+# What the settings of the wire are called here.
+_SETTINGS = {
+    "threshold": "threshold",
+    "prefix_padding_ms": "prefix_padding_ms",
+    "silence_duration_ms": "silence_ms",
+    "create_response": "create_response",
+    "interrupt_response": "interrupt_response",
+    "idle_timeout_ms": "idle_timeout_ms",
+}
 
 
 @dataclass(frozen=True)

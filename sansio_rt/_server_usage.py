@@ -7,7 +7,6 @@ out.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 
 from msgspec import Struct
 
@@ -57,16 +56,6 @@ class Tally(Struct, frozen=True):
     def __add__(self, other: Tally) -> Tally:
         return Tally(self.text + other.text, self.audio + other.audio, self.image + other.image)
 
-    @classmethod
-    def of_all(cls, tallies: Iterable[Tally]) -> Tally:
-        """The sum of many."""
-        text = audio = image = 0
-        for tally in tallies:
-            text += tally.text
-            audio += tally.audio
-            image += tally.image
-        return cls(text, audio, image)
-
     @property
     def total(self) -> int:
         """Of all kinds."""
@@ -75,15 +64,14 @@ class Tally(Struct, frozen=True):
     def cached(self, before: Tally) -> Tally:
         """How much of this comes from the cache, if `before` was the last response's input."""
         return Tally(
-            *(
-                min(now, then) // CACHE_BLOCK_TOKENS * CACHE_BLOCK_TOKENS
-                for now, then in (
-                    (self.text, before.text),
-                    (self.audio, before.audio),
-                    (self.image, before.image),
-                )
-            )
+            _whole_blocks(min(self.text, before.text)),
+            _whole_blocks(min(self.audio, before.audio)),
+            _whole_blocks(min(self.image, before.image)),
         )
+
+
+def _whole_blocks(tokens: int) -> int:
+    return tokens - tokens % CACHE_BLOCK_TOKENS
 
 
 def usage(heard: Tally, cached: Tally, said: Tally) -> events.Usage:
@@ -94,10 +82,11 @@ def usage(heard: Tally, cached: Tally, said: Tally) -> events.Usage:
         cached: The part of the input that came from the cache.
         said: The output.
     """
+    input_tokens, output_tokens = heard.total, said.total
     return events.Usage(
-        total_tokens=heard.total + said.total,
-        input_tokens=heard.total,
-        output_tokens=said.total,
+        total_tokens=input_tokens + output_tokens,
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
         input_token_details=events.InputTokenDetails(
             text_tokens=heard.text,
             audio_tokens=heard.audio,

@@ -15,8 +15,10 @@ from sansio_rt import (
     ServerProtocol,
     SessionConfig,
 )
+from sansio_rt._connection import Connection
 from sansio_rt._server_session import ServerSession
 from sansio_rt._server_work import ReplyWanted
+from sansio_rt._wire import Wire
 
 ENDPOINT = Endpoint.url("ws://127.0.0.1:1/v1", api_key="secret-key", model="gpt-realtime")
 MANUAL = SessionConfig(turn_detection=None, instructions="Be brief.")
@@ -147,6 +149,16 @@ class Pair:
         for message in messages:
             wire.send_text(message)
         return self.run()
+
+
+def accepting_wire(client: ClientProtocol | Connection) -> Wire:
+    """The wire of a server that accepts a client's handshake; its answer is still to be sent."""
+    wire = Wire.server()
+    wire.receive_data(client.data_to_send())
+    while wire.next_event() is not None:
+        pass
+    wire.accept()
+    return wire
 
 
 def of(kind: type, found: list[Any]) -> list[Any]:

@@ -49,6 +49,12 @@ class Rotating(Pair):
     def next_server(self) -> ServerProtocol:
         return self.ends[-1][1]
 
+    def reply_until_due(self) -> list[Any]:
+        """A reply begins, and runs when the connection is so old that it is to be replaced."""
+        self.client.generate_reply()
+        self.run()
+        return self.pass_time(10.0)
+
     def pass_time(self, seconds: float) -> list[Any]:
         self.now += seconds
         for _, server in self.ends:

@@ -12,6 +12,10 @@ from ._service import Service, Taken
 __all__ = ["AnswersAreNotForgotten", "AnswersAreTheirOwn", "AsksWhenFree"]
 
 
+_UNNAMED = (CommandKind.COMMIT, CommandKind.CLEAR)
+"""Commands whose answers name nobody."""
+
+
 class AnswersAreNotForgotten(Invariant):
     """What the server has acknowledged is there at the end, unless somebody took it away.
 
@@ -47,12 +51,11 @@ class AnswersAreTheirOwn(Invariant):
 
     def on_event(self, event: SessionEvent) -> None:
         assert type(event) is CommandEnded
-        if event.command.outcome is not Outcome.ACKNOWLEDGED:
+        command = event.command
+        if command.kind not in _UNNAMED or command.outcome is not Outcome.ACKNOWLEDGED:
             return
-        command, detects = event.command, self.world.client.wanted.turn_detection
-        if command.kind is not CommandKind.CLEAR and (
-            command.kind is not CommandKind.COMMIT or detects is not None
-        ):
+        detects = self.world.client.wanted.turn_detection is not None
+        if detects and command.kind is CommandKind.COMMIT:
             return
         issued = self.world.driver.issued
         first = list(issued).index(command.event_id)

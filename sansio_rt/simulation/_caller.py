@@ -17,6 +17,8 @@ from ._scenes import SCENES
 __all__ = ["TypicalCaller"]
 
 PLAIN_TURNS = 10
+_PLAIN = Setup(config=SessionConfig(turn_detection=None, instructions="Be brief."), varied=False)
+_WORDS = ("hello", "thank you", "what time is it", "tell me more", "and then", "no, the other one")
 _TOOLS = [
     events.FunctionTool(name=name, description=f"To {name}.", parameters={"type": "object"})
     for name in ("look", "count")
@@ -37,7 +39,7 @@ class TypicalCaller:
 
     def plan(self, chance: Chance, kind: Kind) -> Plan:
         """A plan by chance."""
-        return _plain() if kind is Kind.PLAIN else self._with_faults(chance)
+        return _plain(chance) if kind is Kind.PLAIN else self._with_faults(chance)
 
     def _with_faults(self, chance: Chance) -> Plan:
         listens = chance.random() < 0.5
@@ -70,10 +72,11 @@ class TypicalCaller:
         return Plan(setup=setup, actions=plan)
 
 
-def _plain() -> Plan:
-    config = SessionConfig(turn_detection=None, instructions="Be brief.")
-    turns = [actions.Type(at_s=1.0 + turn, words="hello") for turn in range(PLAIN_TURNS)]
-    return Plan(setup=Setup(config=config, varied=False), actions=turns)
+def _plain(chance: Chance) -> Plan:
+    turns = [
+        actions.Type(at_s=1.0 + turn, words=chance.choice(_WORDS)) for turn in range(PLAIN_TURNS)
+    ]
+    return Plan(setup=_PLAIN, actions=turns)
 
 
 def _config(chance: Chance, listens: bool) -> SessionConfig:

@@ -13,12 +13,15 @@ from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 from .. import events
+from .._config import Limits
 from .._connection import CONNECTED, Connection
+from .._endpoint import Endpoint
 from .._errors import HandshakeRejected, SchemaError
 from .._frames import CloseFrame
 from .._secrets import Secret
 from .._server import ServerProtocol
 from .._server_session import ServerSession
+from .._sources import RandomBytes
 from .._wire import (
     TRANSITIONS,
     HandshakeAccepted,
@@ -36,6 +39,9 @@ from .._wire import (
 __all__ = ["Carry", "HandedConnection", "HandedServer", "HandedWire"]
 
 _NO_CLOSE_FRAME = 1006
+_EVENTS = frozenset(events.SERVER_EVENTS.values())
+_TOLD = _EVENTS - {events.Error}
+"""What a client is told as it was handed over: complaints may hold a credential."""
 
 
 class Carry(enum.Enum):
@@ -94,15 +100,13 @@ class HandedWire:
     def receive_data(self, data: Any) -> None:
         """Takes what another such wire has sent."""
         came, takes = self.events, self._takes
-        for said in data if self._listens else ():
-            kind: type = said.__class__
-            take = takes.get(kind)
-            if take is None:
-                came.append(said)
-                continue
-            take(said)
-            if not self._listens:
-                return
+        if takes.keys().isdisjoint(map(type, data)) and self._listens:
+            came.extend(data)
+            return
+        said: object
+        for said in data:
+            if self._listens:
+                takes.get(type(said), came.append)(said)
 
     @property
     def _listens(self) -> bool:
@@ -174,22 +178,30 @@ class HandedWire:
 class HandedConnection(Connection):
     """A client's connection whose events are handed over."""
 
+    def __init__(self, endpoint: Endpoint, limits: Limits, random_bytes: RandomBytes) -> None:
+        super().__init__(endpoint, limits, random_bytes)
+        self._came: deque[Any] = deque()
+
     def _new_wire(self, api_key: str | Secret | None) -> Wire:
         headers = tuple(self._endpoint.headers(api_key))
-        return cast("Wire", HandedWire(HandshakeRequest(self._endpoint.target, headers)))
+        wire = HandedWire(HandshakeRequest(self._endpoint.target, headers))
+        self._came = wire.events
+        return cast("Wire", wire)
+
+    def drop(self) -> None:
+        """Lets go of the wire, and of what came over it."""
+        super().drop()
+        self._came.clear()
 
     def next(self) -> events.ServerEvent | SchemaError | WireEvent | None:
         """The next event, as it was handed over."""
-        wire: Any = self._wire
-        while wire is not None and wire.events:
-            event: Any = wire.events.popleft()
-            if not isinstance(event, events.ServerEventBase):
-                wire.events.appendleft(event)
-                return super().next()
-            if self.state in CONNECTED:  # what comes after our close is for nobody
-                told: Any = event
-                return self._redaction.complaint(told) if type(told) is events.Error else told
-        return None
+        came = self._came
+        if came and type(came[0]) in _TOLD and self.state in CONNECTED:
+            told: events.ServerEvent = came.popleft()
+            return told
+        while came and self.state not in CONNECTED and type(came[0]) in _EVENTS:
+            came.popleft()  # what comes after our close is for nobody
+        return super().next() if came else None
 
     def send(self, event: events.ClientEvent) -> None:
         """Queues an event; nothing where the connection is not open."""

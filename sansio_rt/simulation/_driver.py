@@ -23,6 +23,7 @@ from .._session_events import (
     ConnectionReplaced,
     RotationDue,
     SessionClosed,
+    SessionEvent,
     SessionReady,
     SessionResumed,
 )
@@ -69,6 +70,18 @@ class Carried(Struct, eq=False):
     line: Line
     number: int
     """Which of the client's connections it is, from 1."""
+
+
+class _Told(dict[type, list[Callable[[Any], None]]]):
+    """Who is told of events, by kind; asked for once each."""
+
+    def __init__(self, find: Callable[[type], list[Callable[[Any], None]]]) -> None:
+        super().__init__()
+        self._find = find
+
+    def __missing__(self, kind: type) -> list[Callable[[Any], None]]:
+        found = self[kind] = self._find(kind)
+        return found
 
 
 class Driver:
@@ -123,7 +136,7 @@ class Driver:
         self._clock = clock
         self._network = network
         self._looking_at = looking_at
-        self._told: dict[type, list[Callable[[Any], None]]] = {}
+        self._told = _Told(self._those_told)
         self._note = note
         self._handlers: Mapping[type, Callable[[Any], None]] = {
             CommandEnded: self._on_command_ended,
@@ -233,17 +246,20 @@ class Driver:
 
     def take_events(self) -> None:
         """Takes what happened, and tells of it."""
-        next_event, told, note = self.client.next_event, self._told, self._note
-        while (event := next_event()) is not None:
-            if note is not None:
-                note(f"client: {brief_event(event)}")
-            kind = type(event)
-            looking = told.get(kind)
-            if looking is None:
-                own = [self._handlers[kind]] if kind in self._handlers else []
-                looking = told[kind] = [*own, *self._looking_at(kind)]
-            for on_event in looking:
+        told = self._told
+        for event in iter(self.client.next_event, None):
+            for on_event in told[type(event)]:
                 on_event(event)
+
+    def _those_told(self, kind: type) -> list[Callable[[Any], None]]:
+        first: list[Callable[[Any], None]] = [] if self._note is None else [self._write]
+        if kind in self._handlers:
+            first.append(self._handlers[kind])
+        return [*first, *self._looking_at(kind)]
+
+    def _write(self, event: SessionEvent) -> None:
+        if self._note is not None:
+            self._note(f"client: {brief_event(event)}")
 
     def flush(self) -> bool:
         """Sends what is queued; whether that was anything."""
@@ -291,6 +307,19 @@ class Driver:
         for label, call in waiting:
             self.ask(label, call)
 
+    def what_waits(self) -> str:
+        """What of the client's is not done yet, in words; empty where nothing is."""
+        client = self.client
+        if client.state is not ConnectionState.READY or client.reconnecting:
+            return f"the client is {client.state.value}"
+        if self.waiting:
+            return f"calls: {', '.join(label for label, _ in self.waiting)}"
+        if client.commands:
+            return f"commands: {client.commands}"
+        if client.generations:
+            return f"generations: {client.generations}"
+        return ""
+
     # --- commands ---------------------------------------------------------------------------
 
     @property
@@ -327,20 +356,24 @@ class Driver:
             return
         if self._note is not None and label != "push":
             self._note(f"caller: {label}: {made!r}"[:200])
-        for command in made if is_array(made) else [made]:
-            if isinstance(command, Command):
+        if isinstance(made, Command):
+            self._keep(made, label)
+        elif is_array(made):
+            for command in made:
                 self._keep(command, label)
 
     def _keep(self, command: Command, label: str) -> None:
-        known = self.issued.get(command.event_id)
-        if known is None:
+        if command.event_id not in self.issued:
             self.issued[command.event_id] = Issued(command, label, self._serving_number)
 
     @property
     def _serving_number(self) -> int:
         """That of the client's own link: it may have been replaced and not have said so yet."""
         link = self.client.link
-        return next((c.number for c in self._carried.values() if c.link is link), 0)
+        for carried in self._carried.values():
+            if carried.link is link:
+                return carried.number
+        return 0
 
     def newest(self, kind: CommandKind) -> Command | None:
         """The caller's newest outstanding command of a kind."""

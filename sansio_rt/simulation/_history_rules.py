@@ -71,7 +71,8 @@ class HistoryIsAsHeard(Invariant):
             self._messages[event.message.id] = event.message
         elif type(event) is ItemDone:
             # The words may come when nobody waits for the message any more; the first time they are whole.
-            self._words.setdefault(event.entry.id, event.entry.text)
+            if event.entry.role == "assistant" and event.entry.id not in self._words:
+                self._words[event.entry.id] = event.entry.text
         else:
             assert type(event) is ItemTruncated
             self._heard_ms[event.item_id] = event.audio_end_ms

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ._service import Service, Taken
     from ._world import World
 
-__all__ = ["Invariant", "Violation", "looking_at_event", "looking_at_message", "looking_at_steps"]
+__all__ = ["Invariant", "Violation", "looking_at", "looking_at_event", "looking_at_message"]
 
 
 class Violation(Exception):
@@ -92,10 +92,12 @@ def looking_at_message(invariants: tuple[type[Invariant], ...], kind: str) -> tu
 
 
 @functools.lru_cache(maxsize=256)
-def looking_at_steps(invariants: tuple[type[Invariant], ...]) -> tuple[int, ...]:
-    """Which of some invariants look at every step, by their place."""
+def looking_at(invariants: tuple[type[Invariant], ...], method: str) -> tuple[int, ...]:
+    """Which of some invariants have a `check`, `finish` or `left` of their own, by their place."""
     return tuple(
-        place for place, each in enumerate(invariants) if each.check is not Invariant.check
+        place
+        for place, each in enumerate(invariants)
+        if getattr(each, method) is not getattr(Invariant, method)
     )
 
 

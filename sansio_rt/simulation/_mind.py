@@ -74,6 +74,14 @@ class Mind(Protocol):
         ...
 
 
+_SHORT = (
+    Say(text="Hello there.", audio_ms=100),
+    Say(text="Of course.", audio_ms=80),
+    Say(text="Not yet.", audio_ms=60),
+    Say(text="I see.", audio_ms=40),
+)
+
+
 class ScriptedMind:
     """Says this and that: words, sound, calls, several items, refusals, failures.
 
@@ -87,7 +95,7 @@ class ScriptedMind:
     def reply(self, wanted: ReplyWanted, chance: Chance) -> list[Step]:
         """A reply by chance; it calls functions only where no output was just given."""
         if not self._varied:
-            return [Say(text="Hello there.", audio_ms=100)]
+            return [chance.choice(_SHORT)]
         steps: list[Step] = []
         what = chance.random()
         after_calls = bool(wanted.history) and wanted.history[-1].role == "tool_output"

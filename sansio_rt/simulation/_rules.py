@@ -117,7 +117,7 @@ class StreamsEnd(Invariant):
         self._open: dict[int, GeneratedMessage] = {}
 
     def on_event(self, event: SessionEvent) -> None:
-        if type(event) is TextDelta or type(event) is AudioDelta:
+        if isinstance(event, (TextDelta, AudioDelta)):
             if id(event.message) not in self._open:
                 self.broken(f"{type(event).__name__} for {event.message!r}, which is not open")
         elif type(event) is MessageStarted:
@@ -327,8 +327,7 @@ class QueuesAreBounded(Invariant):
 
     def check(self) -> None:
         client = self.world.client
-        limit = client.limits.max_output_bytes * 2
-        if client.pending_bytes > limit:
+        if client.pending_bytes > (limit := client.limits.max_output_bytes * 2):
             self.broken(f"{client.pending_bytes} bytes wait to be sent, of {limit}")
 
     def finish(self) -> None:

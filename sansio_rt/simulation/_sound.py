@@ -8,6 +8,7 @@ blocks, `v1040:120` is a half one.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -47,9 +48,14 @@ class Voice:
             length_ms: Its length; whole blocks of it are spoken.
         """
         end = min(self._next + length_ms // BLOCK_MS, _LAST)
-        blocks = range(self._next, end)
-        self._next = end
-        return b"".join([block.to_bytes(2, "little") * BLOCK_SAMPLES for block in blocks])
+        first, self._next = self._next, end
+        return _sound_of(first, end)
+
+
+@functools.lru_cache(maxsize=64)  # every voice begins with the same words
+def _sound_of(first: int, end: int) -> bytes:
+    blocks = range(first, end)
+    return b"".join([block.to_bytes(2, "little") * BLOCK_SAMPLES for block in blocks])
 
 
 def silence(length_ms: int) -> bytes:

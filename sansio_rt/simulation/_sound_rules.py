@@ -80,7 +80,7 @@ class CallerIsHeardOnce(Invariant):
 
     def finish(self) -> None:
         service = self.world.service
-        if service is None:
+        if service is None or not self.world.pushed:
             return
         heard = self._at_most_once(service)
         if self._untold():

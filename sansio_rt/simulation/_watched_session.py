@@ -6,7 +6,8 @@ connection may live whose session says nothing any more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Set
+from itertools import compress
 from typing import Any
 
 import msgspec
@@ -126,7 +127,7 @@ class WatchedSession(ServerSession):
         said: Callable[[events.ServerEvent], None],
         carry: Carry,
         *,
-        kinds: Collection[type] | None,
+        kinds: Set[type] | None,
     ) -> None:
         """Begins to show what passes.
 
@@ -153,35 +154,30 @@ class WatchedSession(ServerSession):
     def receive_message(self, message: str | bytes, now: float) -> None:
         """Shows it first; its answer may get lost."""
         text = message if isinstance(message, bytes) else message.encode()
-        take = super().receive_message
-        self._take(taken_of(text), lambda: take(message, now), now)
+        self._take(taken_of(text), super().receive_message, message, now)
 
     def receive_event(self, event: events.ClientEvent, now: float) -> None:
         """Shows it first; its answer may get lost."""
         event_id = getattr(event, "event_id", None)
         event_id = event_id if isinstance(event_id, str) else None
-        take = super().receive_event
-        self._take(Taken(event.type, event_id, None, event), lambda: take(event, now), now)
+        self._take(Taken(event.type, event_id, None, event), super().receive_event, event, now)
 
-    def _take(self, taken: Taken, take: Callable[[], None], now: float) -> None:
+    def _take(
+        self, taken: Taken, take: Callable[[Any, float], None], what: Any, now: float
+    ) -> None:
         self.took(taken)
         event_id = taken.event_id
-        if event_id is None:
-            take()
-            return
         fault = None
-        if self.faults:
+        if self.faults and event_id is not None:
             fault = next((fault for fault in self.faults if fault.answer_to == taken.type), None)
-        if fault is not None:
-            self._replies.release(now)  # else that is done with the answer
-        made = self._made()
-        if made:
-            self._ready += made
-        take()
-        made = self._made()
-        if fault is None:
-            self._give(event_id, made)
+        if fault is None or event_id is None:
+            take(what, now)
+            self._give(event_id, self._made())
             return
+        self._replies.release(now)  # else that is done with the answer
+        self._ready += self._made()
+        take(what, now)
+        made = self._made()
         self.faults.remove(fault)
         answers = _ANSWERS[taken.type]
         self._ready += [told for told in made if not told.type.startswith(answers)]
@@ -190,9 +186,7 @@ class WatchedSession(ServerSession):
 
     def messages_to_send(self) -> list[Any]:
         """What was said, and what no session says; nothing where it is mute."""
-        ready, odd = self._made(), self.odd
-        if self._ready:
-            ready, self._ready = self._ready + ready, []
+        ready, self._ready, odd = self._ready + self._made(), [], self.odd
         if odd:
             self.odd = []
         if self.mute:
@@ -221,14 +215,14 @@ class WatchedSession(ServerSession):
     def _made(self) -> list[events.ServerEvent]:
         made: list[events.ServerEvent] = self._outbox.take_messages()
         kinds = self._kinds
-        for event in made:
-            if kinds is None or type(event) in kinds:
-                self.said(event)
+        shown = made if kinds is None else compress(made, map(kinds.__contains__, map(type, made)))
+        for event in shown:
+            self.said(event)
         return made
 
-    def _give(self, event_id: str, answer: list[events.ServerEvent]) -> None:
+    def _give(self, event_id: str | None, answer: list[events.ServerEvent]) -> None:
         self._ready += answer
-        if not self.mute:
+        if event_id is not None and not self.mute:
             self.answered.add(event_id)
 
     def _withhold(

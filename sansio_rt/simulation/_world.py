@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
-
-from msgspec import UnsetType
 
 from .. import events
 from .._client import ClientProtocol
 from .._connection import ConnectionState
-from .._conversation import ConversationItem, item_id_of
+from .._conversation import ConversationItem
 from .._endpoint import Endpoint
 from .._errors import LocalProtocolError, RealtimeError
 from .._generations import GenerationStatus
@@ -28,12 +27,14 @@ from ._history_rules import Asked
 from ._invariants import (
     Invariant,
     Violation,
+    looking_at,
     looking_at_event,
     looking_at_message,
-    looking_at_steps,
 )
 from ._mind import Mind, ScriptedMind, Tools, VariedTools
+from ._mouth import Mouth
 from ._network import Line, Pipe, Weather
+from ._outputs import outputs_of
 from ._peers import Peer, Rejecting, Silent
 from ._plan import Action, Plan
 from ._playback import Playback
@@ -49,8 +50,8 @@ SETTLE_S = 240.0
 a connect, and the answers to everything that waited."""
 MOST_STEPS = 200_000
 MOST_ROUNDS = 10_000
-PIECE_MS = 100
 _TALK_S = 2.0
+_NEVER = math.inf
 _ENDPOINT = Endpoint.url("ws://127.0.0.1:1/v1", api_key="simulated-key", model="gpt-realtime")
 
 
@@ -114,7 +115,7 @@ class World:
         self._invariants = list(invariants)
         self._kinds = tuple(map(type, invariants))
         self._on_messages: dict[str, list[Callable[[Service, Taken], None]]] = {}
-        self._checks = [self._invariants[place].check for place in looking_at_steps(self._kinds)]
+        self._checks = [watcher.check for watcher in self._looking("check")]
         self._mind = mind or ScriptedMind(varied=plan.setup.varied)
         self._tools = tools or VariedTools()
         self._tool_chance = chances("tools")
@@ -125,7 +126,8 @@ class World:
         self._order = itertools.count()
         self._peers: list[tuple[Line, Peer]] = []
         self._busy = 0
-        self._to_say: deque[tuple[int, Callable[[], None]]] = deque()
+        self._client_due = self._peer_due = _NEVER
+        self._mouth = Mouth(self.voice, self.push, self.after)
         self._note = self.note if traced else None
         setup = plan.setup
         self.client = ClientProtocol(
@@ -137,6 +139,11 @@ class World:
             timing=setup.timing,
         )
         self._carry = carry
+        self._own: dict[type, Callable[[Any], None]] = {
+            AudioDelta: self.playback.take,
+            CallReady: self._run_tool,
+            SessionResumed: self._excuse,
+        }
         self.driver = Driver(self.client, self, self, self._looking_at, self._note, carry=carry)
 
     # --- time -------------------------------------------------------------------------------
@@ -183,7 +190,7 @@ class World:
         self._step_until(end)
         self._heal()
         self._settle_down()
-        for invariant in self._invariants:
+        for invariant in self._looking("finish"):
             invariant.finish()
         self._leave()
 
@@ -208,12 +215,14 @@ class World:
     def _talk_to_the_mute(self) -> None:
         """A client finds out that a server is mute only while audio goes out."""
         if self.service is not None and self.service.session.mute:
-            self.push(silence(PIECE_MS))
+            self.push(silence(100))
             self.at(self.now + _TALK_S, self._talk_to_the_mute)
 
     def _settle_down(self) -> None:
-        """Lets everything end; then the caller is silent and commits, so that no word is in a buffer."""
+        """Lets everything end; then who has spoken is silent and commits: no word is left in a buffer."""
         self._wait_for_quiet()
+        if not self.pushed:
+            return
         driver, client = self.driver, self.client
         self.push(silence(400))
         if client.wanted.turn_detection is None:
@@ -240,37 +249,37 @@ class World:
             self.driver.closed is None and (when := self._next_time()) is not None and when <= end
         ):
             self._step(when)
-        for invariant in self._invariants:
+        for invariant in self._looking("left"):
             invariant.left()
 
     def _next_time(self) -> float | None:
-        when = self._agenda[0][0] if self._agenda else None
-        deadlines = [peer.next_deadline() for _, peer in self._peers]
+        """When the next thing happens, or None; what has a deadline is kept for that step."""
+        when = self._agenda[0][0] if self._agenda else _NEVER
+        self._client_due = self._peer_due = _NEVER
         if self.driver.closed is None:
-            deadlines.append(self.client.next_deadline())
-        for deadline in deadlines:
-            if deadline is not None and (when is None or deadline < when):
-                when = deadline
-        return when
+            self._client_due = _or_never(self.client.next_deadline())
+        for _, peer in self._peers:
+            self._peer_due = min(self._peer_due, _or_never(peer.next_deadline()))
+        when = min(when, self._client_due, self._peer_due)
+        return None if when == _NEVER else when
 
     def _step(self, when: float) -> None:
         """One thing happens, and what follows from it at once."""
         self.steps += 1
         if self.steps > MOST_STEPS:
             raise Violation("nothing goes on for ever", f"{MOST_STEPS} steps were taken")
-        self.now = max(self.now, when)
-        deadline = self.client.next_deadline()
-        if deadline is not None and deadline <= self.now:
+        if when > self.now:
+            self.now = when
+        if self._client_due <= self.now:
             self.driver.handle_timer()
-            later = self.client.next_deadline()
-            if later is not None and later <= self.now:
+            if _or_never(self.client.next_deadline()) <= self.now:
                 raise Violation("a deadline passes", "handle_timer left a deadline that is over")
         elif self._agenda and self._agenda[0][0] <= self.now:
             heapq.heappop(self._agenda)[2]()
-        for _, peer in self._peers:
-            deadline = peer.next_deadline()
-            if deadline is not None and deadline <= self.now:
-                peer.handle_timer()
+        if self._peer_due <= self.now:
+            for _, peer in self._peers:
+                if _or_never(peer.next_deadline()) <= self.now:
+                    peer.handle_timer()
         self._settle()
         for check in self._checks:
             check()
@@ -361,16 +370,17 @@ class World:
 
     # --- what happens -----------------------------------------------------------------------
 
+    def _looking(self, method: str) -> list[Invariant]:
+        return [self._invariants[place] for place in looking_at(self._kinds, method)]
+
     def _looking_at(self, kind: type) -> list[Callable[[Any], None]]:
         """Who is told of events of a kind: this run itself, then the invariants in their order."""
-        own: dict[type, Callable[[Any], None]] = {
-            AudioDelta: self.playback.take,
-            CallReady: self._run_tool,
-            SessionResumed: self._excuse,
-        }
-        invariants = [self._invariants[place] for place in looking_at_event(self._kinds, kind)]
-        first = [own[kind]] if kind in own else []
-        return [*first, *(invariant.on_event for invariant in invariants)]
+        places = looking_at_event(self._kinds, kind)
+        looking: list[Callable[[Any], None]] = [
+            self._invariants[place].on_event for place in places
+        ]
+        own = self._own.get(kind)
+        return looking if own is None else [own, *looking]
 
     def _on_message(self, service: Service, taken: Taken) -> None:
         kind = taken.type
@@ -423,7 +433,7 @@ class World:
         entry = self.client.conversation.get(item_id)
         if entry is not None and isinstance(entry.item, events.FunctionCall):
             # An output that is moved when its call is gone is put in nowhere.
-            self.deleted.update(_outputs_of(entry.item.call_id, self.client))
+            self.deleted.update(outputs_of(entry.item.call_id, self.client))
         for service in self.services:
             self.cleared.update(service.heard_of_item.get(item_id, ()))
 
@@ -452,28 +462,13 @@ class World:
             length_ms: How long.
             then: Called when it was said.
         """
-        if not self.driver.ready:
-            return
-        self._to_say.append((length_ms, then))
-        if len(self._to_say) == 1:
-            self._say_on()
+        if self.driver.ready:
+            self._mouth.speak(length_ms, then)
 
     @property
     def speaking(self) -> bool:
         """Whether the caller is saying something."""
-        return bool(self._to_say)
-
-    def _say_on(self) -> None:
-        length_ms, then = self._to_say[0]
-        if length_ms > 0:
-            self.push(self.voice.speak(min(length_ms, PIECE_MS)))
-            self._to_say[0] = length_ms - PIECE_MS, then
-            self.after(PIECE_MS / 1000, self._say_on)
-            return
-        then()
-        self._to_say.popleft()
-        if self._to_say:
-            self._say_on()
+        return self._mouth.speaking
 
     def push(self, pcm: bytes) -> None:
         """Pushes sound, if the session can take it."""
@@ -499,37 +494,22 @@ class World:
 
     def what_waits(self) -> str:
         """What is not done yet, in words; empty where it is quiet."""
-        driver, client = self.driver, self.client
         if self._busy:
             return f"{self._busy} things of the caller's, the tools' or the dialler's"
-        if driver.closed is not None:
+        if self.driver.closed is not None:
             return ""
-        if client.state is not ConnectionState.READY or client.reconnecting:
-            return f"the client is {client.state.value}"
-        if driver.waiting:
-            return f"calls: {', '.join(label for label, _ in driver.waiting)}"
-        if client.commands:
-            return f"commands: {client.commands}"
-        if client.generations:
-            return f"generations: {client.generations}"
-        line, service = driver.line, self.service
+        return self.driver.what_waits() or self._what_is_under_way()
+
+    def _what_is_under_way(self) -> str:
+        line, service = self.driver.line, self.service
         if line is None or service is None or line.vanished:
             return "the connection is gone and the client has not noticed"
         if service.session.mute:
             return "the server is mute and the client has not noticed"
-        if not line.idle or driver.carries_others:
+        if not line.idle or self.driver.carries_others:
             return "bytes are under way"
         return "" if service.idle else "the server is busy"
 
 
-def _outputs_of(call_id: str | UnsetType | None, client: ClientProtocol) -> Iterator[str]:
-    """The ids of a call's outputs that are there, or on their way."""
-    there = [entry.item for entry in client.conversation]
-    coming = [
-        command.event.item
-        for command in client.commands
-        if isinstance(command.event, events.ConversationItemCreate)
-    ]
-    for item in (*there, *coming):
-        if isinstance(item, events.FunctionCallOutput) and item.call_id == call_id:
-            yield item_id_of(item)
+def _or_never(deadline: float | None) -> float:
+    return _NEVER if deadline is None else deadline

@@ -35,7 +35,7 @@ MODULES = (
     *("_server", "_server_config", "_server_handshake", "_server_input", "_server_item_checks"),
     *("_server_items", "_server_listener", "_server_message", "_server_outbox"),
     *("_server_refusals", "_server_replies", "_server_response", "_server_rules"),
-    *("_server_session", "_server_turns", "_server_usage", "_server_work"),
+    *("_server_session", "_server_terms", "_server_turns", "_server_usage", "_server_work"),
 )
 """The modules that hold state, or decide by it."""
 

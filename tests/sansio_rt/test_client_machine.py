@@ -382,7 +382,7 @@ class Machine(RuleBasedStateMachine):
     def write_where_speech_was_wanted(self, data: st.DataObject) -> None:
         reply = data.draw(st.sampled_from(self.unbegun))
         response = self.session._replies._responses[reply.response_id]
-        response.settings = structs.replace(response.settings, audio=False)
+        response.terms = structs.replace(response.terms, audio=False)
         self.session.begin_message(reply.response_id, self.now)
         reply.open = reply.begun = True
         self.session.push_text(reply.response_id, "written words", self.now)

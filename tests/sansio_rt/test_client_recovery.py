@@ -39,7 +39,7 @@ def write(pair: Pair, text: str) -> list[object]:
     session, response_id = pair.server.session, pair.wanted_reply().response_id
     response = session._replies.get(response_id)
     assert response is not None
-    response.settings = structs.replace(response.settings, audio=False)
+    response.terms = structs.replace(response.terms, audio=False)
     session.begin_message(response_id, pair.now)
     session.push_text(response_id, text, pair.now)
     found = pair.run()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pair import ENDPOINT
+from pair import ENDPOINT, accepting_wire
 
 from sansio_rt import ConnectionState, CountingBytes, Limits, SchemaError, events
 from sansio_rt._connection import CONNECTED, TRANSITIONS, Connection, ConnectionInput
@@ -21,11 +21,7 @@ def opened() -> tuple[Connection, Wire]:
     """A connection after its handshake, and the server's wire."""
     connection = Connection(ENDPOINT, Limits(), CountingBytes())
     connection.open(None)
-    wire = Wire.server()
-    wire.receive_data(connection.data_to_send())
-    while wire.next_event() is not None:
-        pass
-    wire.accept()
+    wire = accepting_wire(connection)
     connection.receive_data(wire.data_to_send())
     assert isinstance(connection.next(), HandshakeAccepted)
     connection.move(ConnectionInput.ACCEPTED)

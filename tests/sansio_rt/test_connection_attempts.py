@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from pair import ENDPOINT, Pair, of, only
+from pair import ENDPOINT, Pair, accepting_wire, of, only
 from server_says import message
 
 from sansio_rt import (
@@ -21,7 +21,6 @@ from sansio_rt import (
     SessionClosed,
     Timing,
 )
-from sansio_rt._wire import Wire
 
 
 @pytest.mark.parametrize("begun", [False, True])
@@ -119,11 +118,7 @@ def test_a_call_that_exists_keeps_its_formats(
 ) -> None:  # S8
     client = ClientProtocol(ATTACHED)
     client.connect(0.0)
-    wire = Wire.server()
-    wire.receive_data(client.data_to_send())
-    while wire.next_event() is not None:
-        pass
-    wire.accept()
+    wire = accepting_wire(client)
     session = {"type": "realtime", "audio": audio}
     wire.send_text(message("session.updated", session=session))
     client.receive_data(wire.data_to_send(), 0.0)

@@ -98,9 +98,7 @@ def test_what_happens_meanwhile_is_told_to_the_next_connection() -> None:
     pair.client.send_message("First.", item_id="first")
     pair.client.send_message("Second.", item_id="second")
     pair.run()
-    pair.client.generate_reply()
-    pair.run()
-    pair.pass_time(10.0)
+    pair.reply_until_due()
     assert [item.id for item in pair.next_server.session.items] == ["first", "second"]
     pair.client.delete_item("first")
     pair.client.send_message("Zero.", item_id="zero", previous_item_id="root")
@@ -135,9 +133,7 @@ def test_at_the_hard_deadline_it_is_replaced_whatever_runs() -> None:  # R8
 
 def test_an_edit_that_nobody_answered_is_made_on_the_next_connection() -> None:  # R3, R8
     pair = Rotating().connect()
-    pair.client.generate_reply()
-    pair.run()
-    pair.pass_time(10.0)
+    pair.reply_until_due()
     command = pair.client.send_message("Late.", item_id="late")
     pair.client.data_to_send()  # lost on its way
     pair.now += 5.0
@@ -241,9 +237,7 @@ def test_a_next_connection_is_begun_only_where_one_was_asked_for() -> None:  # N
 
 def test_a_restart_while_another_replacement_is_under_way_changes_its_deadline() -> None:
     pair = Rotating().connect()
-    pair.client.generate_reply()
-    pair.run()
-    pair.pass_time(10.0)
+    pair.reply_until_due()
     assert pair.dials == 1
     pair.client.restart("now", patience_s=1.0)
     new = pair.run()
@@ -254,9 +248,7 @@ def test_a_restart_while_another_replacement_is_under_way_changes_its_deadline()
 
 def test_closing_ends_the_next_connection_too() -> None:  # R6
     pair = Rotating().connect()
-    pair.client.generate_reply()
-    pair.run()
-    pair.pass_time(10.0)
+    pair.reply_until_due()
     link, _ = pair.ends[-1]
     assert link is not pair.client.link
     pair.client.close()
@@ -267,9 +259,7 @@ def test_closing_ends_the_next_connection_too() -> None:  # R6
 
 def test_the_next_connection_is_left_without_words() -> None:  # R6
     pair = Rotating().connect()
-    pair.client.generate_reply()
-    pair.run()
-    pair.pass_time(10.0)
+    pair.reply_until_due()
     server = pair.next_server
     pair.client.close(4000, "had enough")
     pair.run()
@@ -280,9 +270,7 @@ def test_the_next_connection_is_left_without_words() -> None:  # R6
 
 def test_a_next_connection_waits_for_a_quiet_moment_without_a_spinning_clock() -> None:
     pair = Rotating().connect()
-    pair.client.generate_reply()
-    pair.run()
-    pair.pass_time(10.0)
+    pair.reply_until_due()
     for _ in range(3):
         assert pair.client.next_deadline() == pytest.approx(pair.now + 0.25)
         pair.pass_time(0.25)

@@ -27,9 +27,7 @@ from sansio_rt._server_work import ServerLimits
 def test_a_drop_while_the_next_one_stands_ready_is_no_loss() -> None:  # R8
     pair = Rotating().connect()
     spoken_turn(pair)
-    pair.client.generate_reply()
-    pair.run()
-    pair.pass_time(10.0)
+    pair.reply_until_due()
     link = pair.client.link
     pair.client.receive_eof(pair.now)
     new = pair.run()
@@ -46,9 +44,7 @@ def test_a_drop_while_the_next_one_stands_ready_is_no_loss() -> None:  # R8
 def test_a_next_one_with_an_older_configuration_does_not_take_over() -> None:  # R8, S3
     """It was made ready, then a setting was changed and accepted, and then the connection dropped."""
     pair = Rotating().connect()
-    pair.client.generate_reply()
-    pair.run()
-    pair.pass_time(10.0)
+    pair.reply_until_due()
     pair.client.update(instructions="Be kind.")
     (_, old), _ = pair.ends
     old.receive_data(pair.client.data_to_send(), pair.now)

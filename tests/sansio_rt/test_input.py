@@ -52,6 +52,15 @@ def pushing(**client: Any) -> Pair:
     return pair
 
 
+def commit_in_vain(pair: Pair) -> None:
+    """The commits so far have no answer in time, nor has one more, whose waiting makes that known."""
+    pair.pass_time(10.0)
+    assert pair.client.commit_audio() is not None
+    pair.client.data_to_send()
+    pair.pass_time(10.0)
+    pair.client._input._count_unanswered()
+
+
 def test_audio_goes_out_in_frames_of_the_chosen_length() -> None:  # A1
     pair = pushing(frame_ms=20)
     pair.client.push_audio(SECOND[: 48 * 50])
@@ -119,11 +128,7 @@ def test_audio_of_a_session_that_was_closed_does_not_count_in_the_next() -> None
     pair.client.push_audio(SECOND)
     pair.client.commit_audio()
     pair.client.data_to_send()
-    pair.pass_time(10.0)
-    assert pair.client.commit_audio() is not None
-    pair.client.data_to_send()
-    pair.pass_time(10.0)
-    pair.client._input._count_unanswered()
+    commit_in_vain(pair)
     assert pair.client._input.pushed_ms == 1_000
     pair.client.close()
     pair.run()
@@ -161,11 +166,7 @@ def test_the_audio_of_all_commits_that_timed_out_counts_once_more() -> None:  # 
         pair.client.push_audio(SECOND * seconds)
         pair.client.commit_audio()
         pair.client.data_to_send()
-    pair.pass_time(10.0)
-    assert pair.client.commit_audio() is not None
-    pair.client.data_to_send()
-    pair.pass_time(10.0)
-    pair.client._input._count_unanswered()
+    commit_in_vain(pair)
     assert pair.client._input.pushed_ms == 3_000
 
 

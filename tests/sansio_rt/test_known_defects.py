@@ -10,7 +10,7 @@ import json
 
 import numpy as np
 import pytest
-from pair import SECOND, Loud, Pair, look, of, only
+from pair import SECOND, Loud, Pair, accepting_wire, look, of, only
 from server_says import created, done, message, refusal, words
 
 from sansio_rt import (
@@ -35,7 +35,6 @@ from sansio_rt import (
     events,
     tool,
 )
-from sansio_rt._wire import Wire
 
 
 def test_nothing_waits_for_ever() -> None:  # G5, R4
@@ -178,11 +177,7 @@ def test_a_close_right_after_the_configuration_is_an_error_that_says_so(code: in
     # rule 14: 1000 is no success where we did not close.
     pair = Pair()
     pair.client.connect(pair.now)
-    wire = Wire.server()
-    wire.receive_data(pair.client.data_to_send())
-    while wire.next_event() is not None:
-        pass
-    wire.accept()
+    wire = accepting_wire(pair.client)
     pair.client.receive_data(wire.data_to_send(), pair.now)
     wire.close(code, "bye")
     pair.client.receive_data(wire.data_to_send(), pair.now)
@@ -206,11 +201,7 @@ def test_a_server_that_dropped_the_beta_says_what_to_do(by_close_code: bool) -> 
     endpoint = Endpoint.url("ws://127.0.0.1:1/v1", dialect=Dialect.BETA)
     client = ClientProtocol(endpoint)
     client.connect(0.0)
-    wire = Wire.server()
-    wire.receive_data(client.data_to_send())
-    while wire.next_event() is not None:
-        pass
-    wire.accept()
+    wire = accepting_wire(client)
     if not by_close_code:
         wire.send_text(refusal("beta_api_shape_disabled", None))
     wire.close(4000 if by_close_code else 1000, "beta")  # both may come in one read

@@ -84,14 +84,20 @@ def test_what_the_server_said_meanwhile_is_not_deleted() -> None:  # C5
     assert [entry.text for entry in pair.client.conversation] == ["a", "an answer", "b"]
 
 
-def test_history_holds_no_word_that_nobody_heard() -> None:  # G14
+def interrupted(words: str, *, seconds: int, after_s: float) -> tuple[Pair, str]:
+    """An answer that is interrupted, and the id of its item."""
     pair = Pair(pace=1.0).connect()
     pair.client.generate_reply()
     pair.run()
-    pair.speak("one two three four five six seven eight", seconds=4)
-    pair.pass_time(2.0)
+    pair.speak(words, seconds=seconds)
+    pair.pass_time(after_s)
     item_id = next(iter(pair.client.generations[0].messages))
     pair.client.interrupt()
+    return pair, item_id
+
+
+def test_history_holds_no_word_that_nobody_heard() -> None:  # G14
+    pair, item_id = interrupted("one two three four five six seven eight", seconds=4, after_s=2.0)
     pair.client.truncate(item_id, audio_end_ms=1_000)
     pair.run()
     (heard,) = pair.client.conversation.history()
@@ -163,13 +169,7 @@ def test_a_millisecond_that_was_heard_is_the_least_that_stays() -> None:  # G8, 
 
 
 def test_a_cut_of_a_running_answer_is_at_most_what_came() -> None:  # G14
-    pair = Pair(pace=1.0).connect()
-    pair.client.generate_reply()
-    pair.run()
-    pair.speak("one two three", seconds=3)
-    pair.pass_time(1.05)
-    item_id = next(iter(pair.client.generations[0].messages))
-    pair.client.interrupt()
+    pair, item_id = interrupted("one two three", seconds=3, after_s=1.05)
     cut = pair.client.truncate(item_id, audio_end_ms=1_200)  # a player is 100 ms ahead
     assert cut is not None
     pair.run()

@@ -7,12 +7,11 @@ import gc
 import tracemalloc
 from typing import Any
 
-from pair import ENDPOINT, SECOND, Pair, of
+from pair import ENDPOINT, SECOND, Pair, accepting_wire, of
 from server_says import created, done, message, words
 from state_summary import summary
 
 from sansio_rt import AudioDelta, ClientProtocol, GenerationEnded, GenerationStarted, StrayEvent
-from sansio_rt._wire import Wire
 
 GENERATIONS = 1_000
 KEPT_ITEMS = 20
@@ -30,13 +29,9 @@ class MinuteOfSpeech:
         item = {"id": item_id, "type": "message", "role": "assistant", "content": []}
         transcript = "many words " * (60 // audio_s_per_delta)
         content = [{"type": "output_audio", "transcript": transcript}]
-        wire = Wire.server()
         client = ClientProtocol(ENDPOINT)
         client.connect(0.0)
-        wire.receive_data(client.data_to_send())
-        while wire.next_event() is not None:
-            pass
-        wire.accept()
+        wire = accepting_wire(client)
         wire.data_to_send()
         wire.send_text(created(response_id))
         wire.send_text(message("conversation.item.added", item=item, previous_item_id=None))

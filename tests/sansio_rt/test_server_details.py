@@ -20,10 +20,12 @@ from sansio_rt._server_config import (
 )
 from sansio_rt._server_input import Sound
 from sansio_rt._server_item_checks import checked_item
-from sansio_rt._server_items import Record
+from sansio_rt._server_items import Record, ServerConversation
+from sansio_rt._server_outbox import Outbox
 from sansio_rt._server_refusals import Refusal
 from sansio_rt._server_usage import Tally
-from sansio_rt._server_work import HistoryTurn, OfferedTool, ReplyWanted
+from sansio_rt._server_work import HistoryTurn, OfferedTool, ReplyWanted, ServerLimits
+from sansio_rt._sources import SequentialIds
 
 AUDIO = base64.b64encode(b"\1\0" * 2_400).decode()
 
@@ -129,9 +131,10 @@ def test_what_a_mind_is_offered_of_the_tools() -> None:
     ],
 )
 def test_what_a_client_adds_is_complete(item: events.Item) -> None:
-    shown, sound = checked_item(item, AudioFormat.PCM16, "item")
-    assert shown == msgspec.structs.replace(item, object="realtime.item", status="completed")
-    assert sound is None
+    conversation = ServerConversation(Outbox(SequentialIds()), ServerLimits())
+    record = conversation.accepted(item, AudioFormat.PCM16, known_calls=["c"])
+    assert record.item == msgspec.structs.replace(item, object="realtime.item", status="completed")
+    assert record.sound is None
 
 
 def test_sounds_of_one_message_are_joined_and_taken_out_of_its_parts() -> None:
@@ -198,20 +201,77 @@ def test_what_a_mind_reads_of_a_message(item: events.Item, heard: str, turn: str
     assert found == HistoryTurn(*turn.split(": ", 1))  # type: ignore[arg-type]
 
 
-def test_an_item_is_read_once_and_anew_where_it_its_words_or_its_sound_change() -> None:
-    record = Record("i", message("user", events.InputText(text="a")))
-    first = record.read()
-    assert record.read() is first
-    record.item = message("user", events.InputText(text="b" * 8))
-    assert record.read() == (HistoryTurn("user", "b" * 8), Tally(text=2))
-    record.heard = "c"
-    assert record.read()[0] == HistoryTurn("user", "b" * 8 + " c")
+def test_an_item_is_read_anew_until_it_is_settled() -> None:
+    record = Record("i", message("assistant", events.OutputAudio(transcript="a")), heard=None)
+    assert record.read() == (HistoryTurn("assistant", "a"), Tally(text=1))
+    record.item = message("assistant", events.OutputAudio(transcript="b" * 8))
+    assert record.read() == (HistoryTurn("assistant", "b" * 8), Tally(text=2))
     record.sound = Sound(AudioFormat.PCM16)
     record.sound.data += bytes(48 * 1000)
-    assert record.read()[1] == Tally(audio=10)
-    record.sound.cut(500)
-    assert record.read()[1] == Tally(audio=5)
+    assert record.read()[1] == Tally(audio=20)
+    record.done = True
+    assert record.read() is not record.read()
+    record.heard = ""
     assert record.read() is record.read()
+
+
+def test_an_item_that_is_cut_is_read_anew() -> None:
+    record = Record("i", message("assistant", events.OutputAudio(transcript="a")), done=True)
+    record.sound = Sound(AudioFormat.PCM16)
+    record.sound.data += bytes(48 * 1000)
+    assert record.read() == (HistoryTurn("assistant", "a"), Tally(audio=20))
+    record.cut(500)
+    assert record.read() == (HistoryTurn("assistant", ""), Tally(audio=10))
+    assert record.truncated
+
+
+def settled(item_id: str, text: str) -> Record:
+    return Record(item_id, message("user", events.InputText(text=text)))
+
+
+def test_a_reply_builds_on_all_items_as_they_are_then() -> None:
+    conversation = ServerConversation(Outbox(SequentialIds()), ServerLimits())
+
+    def words() -> str:
+        turns, tally = conversation.context().read()
+        assert tally == Tally(text=len(turns))
+        return " ".join(turn.text for turn in turns)
+
+    assert words() == ""
+    for item_id in "ac":
+        conversation.add(settled(item_id, item_id))
+        conversation.done(conversation.records()[-1])
+    assert words() == words() == "a c"
+    conversation.add(settled("b", "b"), 1)
+    assert words() == words() == "a b c"
+    conversation.done(conversation.records()[1])
+    assert words() == words() == "a b c"
+    conversation.add(settled("d", "d"))
+    conversation.records()[-1].item = message("user", events.InputText(text="e"))
+    assert words() == "a b c e"
+    conversation.delete(events.ConversationItemDelete(item_id="a"))
+    assert words() == "b c e"
+
+
+def test_a_context_that_waits_for_words_is_read_as_its_items_are_when_they_are_known() -> None:
+    conversation = ServerConversation(Outbox(SequentialIds()), ServerLimits())
+    said = Record("s", message("assistant", events.OutputAudio(transcript="said")))
+    said.sound = Sound(AudioFormat.PCM16, bytearray(48 * 1000))
+    heard = Record("h", message("user", events.InputAudio()), Sound(AudioFormat.PCM16), None)
+    for record in (said, heard):
+        conversation.add(record)
+        conversation.done(record)
+    context = conversation.context()
+    assert context.unheard == [heard]
+    cut = events.ConversationItemTruncate(item_id="s", content_index=0, audio_end_ms=500)
+    conversation.truncate(cut)
+    heard.heard = "words"
+    assert not context.unheard
+    for found in (context, conversation.context()):
+        assert [turn.text for turn in found.read()[0]] == ["", "words"]
+    assert conversation.context().unread == []
+    conversation.truncate(msgspec.structs.replace(cut, audio_end_ms=100))
+    assert conversation.context().read()[1] == Tally(audio=2)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from sansio_rt._server_rules import (
     check_known,
     check_rules,
     entries_of,
+    given_fields,
     setting,
 )
 from sansio_rt._server_rules import (
@@ -195,3 +196,8 @@ def test_a_setting_behind_nothing_is_not_set() -> None:
 def test_only_lists_have_entries() -> None:
     assert entries_of([1, "a"]) == [1, "a"]
     assert entries_of("ab") == []
+
+
+def test_the_fields_that_a_client_has_given() -> None:
+    tool = events.FunctionTool(name="f", description=None, extra={"odd": 1})
+    assert list(given_fields(tool)) == [("name", "f"), ("description", None)]

@@ -65,7 +65,3 @@ def test_a_transcription_is_counted_as_its_model_does() -> None:
         output_tokens=3,
         input_token_details=events.InputTokenDetails(audio_tokens=13, text_tokens=0),
     )
-
-
-def test_tallies_add_up_kind_by_kind() -> None:
-    assert Tally.of_all([Tally(1, 2, 3), Tally(10, 20, 30)]) == Tally(11, 22, 33)

@@ -296,7 +296,7 @@ async def test_text_in_the_place_of_speech_is_asked_for_again() -> None:  # G9
             nursery.start_soon(ask)
             wrong = await hand.next(ReplyWanted)
             response = hand.session._replies._responses[wrong.response_id]
-            response.settings = structs.replace(response.settings, audio=False)
+            response.terms = structs.replace(response.terms, audio=False)
             await hand.do(hand.session.begin_message, wrong.response_id)
             await hand.do(hand.session.push_text, wrong.response_id, "written")
             assert (await hand.next(ReplyCancelled)).response_id == wrong.response_id
