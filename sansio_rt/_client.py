@@ -368,16 +368,16 @@ class ClientProtocol(ClientCore):
             LocalProtocolError: Not connected, or an argument cannot be sent. Nothing was sent.
         """
         self._require_connected("generate_reply")
-        listed = UNSET if isinstance(tools, UnsetType) else make_tools(tools)
-        declared = self.wanted.tools if isinstance(listed, UnsetType) else listed
+        listed = UNSET if tools is UNSET else make_tools(tools)
+        declared = self.wanted.tools if listed is UNSET else listed
         params = events.ResponseParams(
             instructions=instructions,
             tools=tools_to_wire(listed),
             tool_choice=tool_choice_to_wire(tool_choice, declared),
-            output_modalities=UNSET if isinstance(modalities, UnsetType) else list(modalities),
-            input=UNSET if isinstance(input, UnsetType) else list(input),
+            output_modalities=UNSET if modalities is UNSET else list(modalities),
+            input=UNSET if input is UNSET else list(input),
             conversation=conversation,
-            metadata=UNSET if isinstance(metadata, UnsetType) else own_metadata(metadata),
+            metadata=UNSET if metadata is UNSET else own_metadata(metadata),
             max_output_tokens=max_output_tokens,
         )
         if params != _AS_THE_SESSION_SAYS:  # else there is nothing that could be refused

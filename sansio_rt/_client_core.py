@@ -100,7 +100,7 @@ class ClientCore(ClientLife):
         self._tray.now = now
         due_at = self.next_deadline()
         if self._handover.successor is None and (due_at is None or now < due_at):
-            return
+            return  # but a next connection takes over at any quiet moment
         deadline = self._connection.deadline
         if deadline is not None and now >= deadline:
             self._time_out()

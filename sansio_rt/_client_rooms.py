@@ -185,7 +185,7 @@ class ClientRooms:
     def _check(self, event: events.ClientEvent) -> None:
         events.check(event)
         if self.endpoint.dialect.is_beta or (
-            isinstance(event, events.SessionUpdate) and not is_plain(event)
+            type(event) is events.SessionUpdate and not is_plain(event)
         ):
             _dialects.encode(self.endpoint.dialect, event)  # refuses what it cannot say
 

@@ -112,13 +112,13 @@ class Configuration:
 
         A late answer to one that timed out is for none.
         """
-        commands, now = self._tray.commands, self._tray.now
+        commands = self._tray.commands
         oldest = commands.find(CommandKind.UPDATE)
-        if not self._unanswered and commands.late(CommandKind.UPDATE, now) is None:
-            return oldest, oldest is not None  # no other answer is on its way
+        if not self._unanswered:  # then no late answer is on its way
+            return oldest, True
         changes = None if oldest is None else self._updates.get(oldest.event_id)
         if changes is None or not _is_in(changes, event):
-            command = commands.answered(CommandKind.UPDATE, now)
+            command = commands.answered(CommandKind.UPDATE, self._tray.now)
             return command, command is not None
         if self._says_nothing_new(changes):  # it may be the answer to an older one just as well
             return oldest, False
@@ -128,7 +128,7 @@ class Configuration:
     def _says_nothing_new(self, changes: SessionConfig) -> bool:
         """Whether some changes may be in force by what was asked for before and not answered in time."""
         before = [config for config in (self.acknowledged, *self._unanswered) if config is not None]
-        return bool(self._unanswered) and all(
+        return all(
             any(not change.changes_from(config).given() for config in before)
             for change in _one_by_one(changes)
         )

@@ -37,6 +37,8 @@ class ConnectionState(enum.Enum):
     CLOSED = "closed"
     """The connection is gone."""
 
+    __hash__ = object.__hash__  # of each there is one; a table is asked at each step
+
 
 class ConnectionInput(enum.Enum):
     """What moves a connection from one state to another."""
@@ -52,6 +54,8 @@ class ConnectionInput(enum.Enum):
     """We want it to end."""
     ENDED = "ended"
     """It is gone: by a close frame, without one, or by our own deadline."""
+
+    __hash__ = object.__hash__  # of each there is one; a table is asked at each step
 
 
 _S, _I = ConnectionState, ConnectionInput

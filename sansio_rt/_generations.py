@@ -272,7 +272,7 @@ class Generation:
             )
 
     def note_token(self, now: float) -> None:
-        """Keeps the time of the first text, as of all that comes."""
+        """Keeps the time of the first text, and that something came."""
         self.heard_at = now
         if self.first_token_at is None:
             self.first_token_at = now

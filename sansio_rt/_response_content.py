@@ -137,10 +137,10 @@ class ResponseContent:
             self._stray(event, "the end of a text that was not begun", event.response_id)
             return
         message.generation.heard_at = self._tray.now
-        if isinstance(event, events.ResponseOutputTextDone):
-            self._finish_text(message, event.content_index, event.text, False, event)
-        else:
+        if isinstance(event, events.ResponseOutputAudioTranscriptDone):
             self._finish_text(message, event.content_index, event.transcript, True, event)
+        else:
+            self._finish_text(message, event.content_index, event.text, False, event)
 
     def _on_arguments_delta(self, event: events.ResponseFunctionCallArgumentsDelta) -> None:
         call = self._known_call(event.response_id, event.item_id)
@@ -213,10 +213,10 @@ class ResponseContent:
     ) -> None:
         for index, part in enumerate(item.content):
             match part:
-                case events.OutputText(text=text) if text:
-                    self._finish_text(message, index, text, False, event)
                 case events.OutputAudio(transcript=str(text)) if text:
                     self._finish_text(message, index, text, True, event)
+                case events.OutputText(text=text) if text:
+                    self._finish_text(message, index, text, False, event)
                 case _:
                     pass
 

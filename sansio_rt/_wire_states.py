@@ -36,6 +36,8 @@ class WireState(enum.Enum):
     CLOSED = "closed"
     """Nothing more is read and nothing more can be queued; output may be left to be sent."""
 
+    __hash__ = object.__hash__  # of each there is one; a table is asked at each step
+
 
 class WireInput(enum.Enum):
     """What moves a connection from one state to another."""
@@ -54,6 +56,8 @@ class WireInput(enum.Enum):
     """The peer broke the protocol or a limit."""
     ENDED = "ended"
     """The transport's incoming side ended."""
+
+    __hash__ = object.__hash__  # of each there is one; a table is asked at each step
 
 
 TRANSITIONS: Mapping[WireState, Mapping[WireInput, WireState]] = {

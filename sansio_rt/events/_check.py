@@ -7,7 +7,7 @@ checked: they are how to say what this version does not know.
 
 import functools
 from collections.abc import Callable
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias, cast, get_args
 
 import msgspec
 from msgspec import UNSET
@@ -161,7 +161,8 @@ _RULES: dict[type[WireObject], dict[str, Rule]] = {
     _session.TokenLimits: {"post_instructions": _at_least(0)},
 }
 
-_APPENDS = (_client.InputAudioBufferAppend, _translation.SessionInputAudioBufferAppend)
+_Append: TypeAlias = _client.InputAudioBufferAppend | _translation.SessionInputAudioBufferAppend
+_APPENDS = frozenset(get_args(_Append))
 
 _PARTS_BY_ROLE: dict[str, tuple[type[WireObject], ...]] = {
     "system": (_items.InputText,),
@@ -182,22 +183,20 @@ def check(event: WireObject) -> None:
     """
     if isinstance(event, UnknownObject):
         return
-    if isinstance(event, _APPENDS):
-        _check_append(event)
+    if type(event) in _APPENDS:
+        _check_append(cast(_Append, event))
         return
     exact = _as_read(event)
     if isinstance(exact, ClientEventBase) and exact.event_id:
         problem = _own_id(exact.event_id)
         if problem:
             raise LocalProtocolError(f"event_id {problem}")
-    found = _problem(exact, "")
+    found = _problem(exact)
     if found:
         raise LocalProtocolError(found)
 
 
-def _check_append(
-    event: _client.InputAudioBufferAppend | _translation.SessionInputAudioBufferAppend,
-) -> None:
+def _check_append(event: _Append) -> None:
     if event.event_id and len(event.event_id) > MAX_ID_CHARACTERS:
         raise LocalProtocolError(f"event_id {_own_id(event.event_id)}")
     if len(event.audio) > MAX_APPEND_BYTES:
@@ -247,59 +246,65 @@ def _with_exact_types(event: WireObject) -> WireObject:
         raise LocalProtocolError(f"{name} cannot be written as JSON: {error}") from error
 
 
-def _problem(struct: WireObject, prefix: str) -> str | None:
+def _problem(struct: WireObject) -> str | None:
     """Path and problem of the first field that breaks a rule, or None."""
     kind = type(struct)
-    for name, rule in _rules(kind):
+    rules, nests = _looked_at(kind)
+    for name, rule in rules:
         value = getattr(struct, name)
         if value is not UNSET and value is not None:
             problem = rule(value)
             if problem:
-                return f"{prefix}{name} {problem}"
-    if isinstance(struct, _items.Message):
-        problem = _message_problem(struct, prefix)
+                return f"{name} {problem}"
+    if type(struct) is _items.Message:
+        problem = _message_problem(struct)
         if problem:
             return problem
-    for name in nesting(kind):
+    for name in nests:
         value = getattr(struct, name)
         if value is not UNSET and value is not None:
-            problem = _problem_inside(value, prefix + name)
+            problem = _problem_inside(value)
             if problem:
-                return problem
+                return f"{name}{problem}"
     return None
 
 
 @functools.cache
-def _rules(struct: type[WireObject]) -> tuple[tuple[str, Rule], ...]:
-    """The rules of a struct in the order of its fields."""
+def _looked_at(struct: type[WireObject]) -> tuple[tuple[tuple[str, Rule], ...], tuple[str, ...]]:
+    """The fields that have a rule, with it, and those that may hold other structs."""
     rules = _RULES.get(struct, {})
-    return tuple((name, rules[name]) for name in struct.__struct_fields__ if name in rules)
+    named = tuple((name, rules[name]) for name in struct.__struct_fields__ if name in rules)
+    return named, nesting(struct)
 
 
-def _problem_inside(value: Any, path: str) -> str | None:
+def _problem_inside(value: Any) -> str | None:
+    """What is wrong inside of a field, behind the rest of its path; unknown objects have no rules."""
     if isinstance(value, WireObject):
-        return None if isinstance(value, UnknownObject) else _problem(value, f"{path}.")
+        problem = _problem(value)
+        return f".{problem}" if problem else None
     if is_array(value):
         for index, element in enumerate(value):
-            problem = _problem_inside(element, f"{path}[{index}]")
+            problem = _problem_inside(element)
             if problem:
-                return problem
+                return f"[{index}]{problem}"
     elif is_object(value):
         for key, element in value.items():
-            problem = _problem_inside(element, f"{path}.{key}")
+            problem = _problem_inside(element)
             if problem:
-                return problem
+                return f".{key}{problem}"
     return None
 
 
-def _message_problem(message: _items.Message, prefix: str) -> str | None:
+def _message_problem(message: _items.Message) -> str | None:
     """A part that this role cannot have, or audio that a client cannot put into history."""
     allowed = _PARTS_BY_ROLE.get(message.role, ())
     for index, part in enumerate(message.content):
-        path = f"{prefix}content[{index}]"
         if not isinstance(part, (*allowed, UnknownObject)):
             names = ", ".join(str(kind.__struct_config__.tag) for kind in allowed)
-            return f"{path}.type must be one of {names} (role {message.role})"
-        if isinstance(part, _items.OutputAudio) and part.audio:
-            return f"{path}.audio cannot be put into history by a client: give its transcript"
+            return f"content[{index}].type must be one of {names} (role {message.role})"
+        if type(part) is _items.OutputAudio and part.audio:
+            return (
+                f"content[{index}].audio cannot be put into history by a client: "
+                "give its transcript"
+            )
     return None

@@ -284,6 +284,12 @@ def test_items_may_hold_what_the_limit_says_and_no_byte_more() -> None:
     Conversation(Limits(max_conversation_bytes=size_of(item))).put(item)
     with pytest.raises(RemoteProtocolError, match=r" \(Limits\.max_conversation_bytes\)$"):
         Conversation(Limits(max_conversation_bytes=size_of(item) - 1)).put(item)
+    spoken = user("a", events.InputAudio())
+    conversation = Conversation(Limits(max_conversation_bytes=size_of(spoken) + 5))
+    conversation.put(spoken)
+    conversation.set_transcript("a", 0, "words", TranscriptState.PARTIAL)
+    with pytest.raises(RemoteProtocolError, match=r" \(Limits\.max_conversation_bytes\)$"):
+        conversation.set_transcript("a", 0, "words!", TranscriptState.PARTIAL)
 
 
 def test_a_new_item_has_nothing_but_what_the_server_told() -> None:
