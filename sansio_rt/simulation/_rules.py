@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 from msgspec import UnsetType
 
@@ -115,31 +116,44 @@ class StreamsEnd(Invariant):
         self._running: set[str] = set()
         self._ended: set[str] = set()
         self._open: dict[int, GeneratedMessage] = {}
+        self._looks: dict[type, Callable[[Any], None]] = {
+            AudioDelta: self._on_delta,
+            TextDelta: self._on_delta,
+            GenerationStarted: self._on_started,
+            GenerationEnded: self._on_ended,
+            MessageStarted: self._on_message_started,
+            MessageEnded: self._on_message_ended,
+            CallReady: self._on_call,
+        }
 
     def on_event(self, event: SessionEvent) -> None:
-        if isinstance(event, (TextDelta, AudioDelta)):
-            if id(event.message) not in self._open:
-                self.broken(f"{type(event).__name__} for {event.message!r}, which is not open")
-        elif type(event) is MessageStarted:
-            if event.message.generation.id not in self._running:
-                self.broken(f"{event.message!r} belongs to no running response")
-            self._open[id(event.message)] = event.message
-        elif type(event) is MessageEnded:
-            if self._open.pop(id(event.message), None) is None:
-                self.broken(f"{event.message!r} ended, and was not open")
-        elif type(event) is GenerationStarted:
-            self._start(event.generation)
-        elif type(event) is GenerationEnded:
-            self._end(event.generation)
-        elif type(event) is CallReady and event.call.generation.id not in self._running:
+        self._looks[type(event)](event)
+
+    def _on_delta(self, event: AudioDelta | TextDelta) -> None:
+        if id(event.message) not in self._open:
+            self.broken(f"{type(event).__name__} for {event.message!r}, which is not open")
+
+    def _on_message_started(self, event: MessageStarted) -> None:
+        if event.message.generation.id not in self._running:
+            self.broken(f"{event.message!r} belongs to no running response")
+        self._open[id(event.message)] = event.message
+
+    def _on_message_ended(self, event: MessageEnded) -> None:
+        if self._open.pop(id(event.message), None) is None:
+            self.broken(f"{event.message!r} ended, and was not open")
+
+    def _on_call(self, event: CallReady) -> None:
+        if event.call.generation.id not in self._running:
             self.broken(f"{event.call!r} belongs to no running response")
 
-    def _start(self, generation: Generation) -> None:
+    def _on_started(self, event: GenerationStarted) -> None:
+        generation = event.generation
         if generation.id in self._running or generation.id in self._ended:
             self.broken(f"{generation!r} began twice")
         self._running.add(generation.id)
 
-    def _end(self, generation: Generation) -> None:
+    def _on_ended(self, event: GenerationEnded) -> None:
+        generation = event.generation
         if generation.id not in self._running:
             self.broken(f"{generation!r} ended, and did not run")
         self._running.remove(generation.id)

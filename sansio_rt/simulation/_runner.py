@@ -24,7 +24,7 @@ from ._trace import written
 
 __all__ = ["Finding", "Options", "Share", "named", "shares"]
 
-_CHUNK = 25
+_CHUNK = 10
 _SELDOM = 200_000
 
 

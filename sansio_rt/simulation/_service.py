@@ -93,7 +93,7 @@ class Service:
         self._on_message = on_message
         self.session = WatchedSession(
             detector=LoudIsSpeech(),
-            ids=SequentialIds(f"s{number}_"),
+            ids=SequentialIds(f"s{number}_").__call__,  # a method is called faster than an object
             limits=ServerLimits(session_s=session_s),
             pace=pace,
             epoch_s=epoch_s,

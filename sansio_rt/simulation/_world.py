@@ -7,7 +7,7 @@ import itertools
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from .. import events
@@ -20,7 +20,7 @@ from .._generations import GenerationStatus
 from .._session_events import AudioDelta, CallReady, SessionResumed
 from .._sources import CountingBytes, SequentialIds
 from ._carry import Carry
-from ._chance import Chances
+from ._chance import Chance, Chances
 from ._dial_fault import DialFault
 from ._driver import EPOCH_S, Driver, Unreachable
 from ._history_rules import Asked
@@ -118,7 +118,7 @@ class World:
         self._checks = [watcher.check for watcher in self._looking("check")]
         self._mind = mind or ScriptedMind(varied=plan.setup.varied)
         self._tools = tools or VariedTools()
-        self._tool_chance = chances("tools")
+        self._chances = chances
         self._mind_chance = chances("mind")
         self._network_chance = chances("network")
         self._weather = plan.setup.weather
@@ -133,7 +133,7 @@ class World:
         self.client = ClientProtocol(
             _ENDPOINT,
             setup.config,
-            ids=SequentialIds("c"),
+            ids=SequentialIds("c").__call__,
             random_bytes=CountingBytes(),
             retry=setup.retry,
             timing=setup.timing,
@@ -391,6 +391,10 @@ class World:
             self._on_messages[kind] = looking
         for on_message in looking:
             on_message(service, taken)
+
+    @cached_property
+    def _tool_chance(self) -> Chance:
+        return self._chances("tools")
 
     def _run_tool(self, event: CallReady) -> None:
         call = event.call
