@@ -6,7 +6,7 @@ import pytest
 from pair import Pair, of
 from rotating import SECOND
 
-from sansio_rt import ConnectionLost, ConnectionState, RetryPolicy, Timing
+from sansio_rt import ConnectionLost, ConnectionState, RawClientEvent, RetryPolicy, Timing, events
 
 ALERT = Timing(
     liveness_after_s=30.0, keepalive_interval_s=None, rotate_after_s=None, answer_timeout_s=5.0
@@ -26,6 +26,18 @@ def test_a_service_that_takes_audio_and_says_nothing_is_asked() -> None:  # R11
     assert pair.server.session.session == sent
     # Nothing goes out: silence is no doubt.
     assert not of(ConnectionLost, pair.pass_time(300.0))
+
+
+def test_a_service_that_speaks_is_not_asked() -> None:  # R11
+    pair = Pair(client={"timing": ALERT, "retry": RetryPolicy()}).connect()
+    pair.client.raw_events = True
+    for _ in range(6):
+        pair.client.push_audio(SECOND)
+        pair.client.send_message("Are you there?")
+        told = [*pair.run(), *pair.pass_time(10.0)]
+        sent = [event.event for event in of(RawClientEvent, told)]
+        assert sent
+        assert not [event for event in sent if isinstance(event, events.SessionUpdate)]
 
 
 def test_a_service_that_does_not_answer_is_replaced() -> None:  # R11
