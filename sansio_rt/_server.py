@@ -74,11 +74,11 @@ class ServerProtocol:
 
     def next_event(self) -> ServerWork | None:
         """The next request for the driver, or None. A wish to close is fulfilled here."""
-        work = self.session.next_event()
-        while isinstance(work, CloseWanted):
+        while (work := self.session.next_event()) is not None:
+            if not isinstance(work, CloseWanted):
+                return work
             self.close(work.code, work.reason)
-            work = self.session.next_event()
-        return work
+        return None
 
     def next_deadline(self) -> float | None:
         """When `handle_timer` is to be called, in seconds, or None."""

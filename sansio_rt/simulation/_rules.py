@@ -257,17 +257,19 @@ class MirrorEqualsServer(Invariant):
 def text_of(item: events.Item) -> str:
     """What the mirror's `text` of an item should be."""
     match item:
+        case events.Message(content=content):
+            return " ".join(filter(None, map(_words_of, content)))
         case events.FunctionCall(name=name, arguments=arguments):
             return f"{name}({arguments})"
         case events.FunctionCallOutput(output=output):
             return output
-        case events.Message(content=content):
-            words = (
-                getattr(part, "text", None) or getattr(part, "transcript", "") for part in content
-            )
-            return " ".join(word for word in words if isinstance(word, str) and word)
         case _:
             return ""
+
+
+def _words_of(part: object) -> str:
+    words = getattr(part, "text", None) or getattr(part, "transcript", None)
+    return words if isinstance(words, str) else ""
 
 
 class NothingIsStale(Invariant):
