@@ -137,6 +137,7 @@ class Driver:
         self._network = network
         self._looking_at = looking_at
         self._told = _Told(self._those_told)
+        self._time_told = -1.0
         self._note = note
         self._handlers: Mapping[type, Callable[[Any], None]] = {
             CommandEnded: self._on_command_ended,
@@ -246,8 +247,8 @@ class Driver:
 
     def take_events(self) -> None:
         """Takes what happened, and tells of it."""
-        told = self._told
-        for event in iter(self.client.next_event, None):
+        next_event, told = self.client.next_event, self._told
+        while (event := next_event()) is not None:
             for on_event in told[type(event)]:
                 on_event(event)
 
@@ -279,7 +280,8 @@ class Driver:
 
     def handle_timer(self) -> None:
         """Lets the protocol do what is due."""
-        self.client.handle_timer(self._clock.now)
+        self._time_told = self._clock.now
+        self.client.handle_timer(self._time_told)
 
     def _on_command_ended(self, event: CommandEnded) -> None:
         issued = self.issued.get(event.command.event_id)
@@ -337,8 +339,8 @@ class Driver:
         """
         if self.closed is not None:
             return
-        if not self.must_wait:
-            self.client.handle_timer(self._clock.now)  # which may end the connection
+        if self._time_told != self._clock.now and not self.must_wait:
+            self.handle_timer()  # which may end the connection
         if self.must_wait:
             self.waiting.append((label, call))
             return
