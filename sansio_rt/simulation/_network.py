@@ -46,7 +46,7 @@ class Pipe:
 
     Args:
         clock: Virtual time.
-        chance: Decides on delays and pieces.
+        chance: Gives the source of decisions on delays and pieces.
         weather: What it does all the time.
         deliver: Takes bytes that arrive.
         end: Told that no more will come.
@@ -58,7 +58,7 @@ class Pipe:
     def __init__(
         self,
         clock: Clock,
-        chance: Chance,
+        chance: Callable[[], Chance],
         weather: Weather,
         deliver: Callable[[bytes], None],
         end: Callable[[], None],
@@ -131,10 +131,13 @@ class Pipe:
         self._stalled_until = self._clock.now + seconds
 
     def _pieces(self, data: bytes) -> list[bytes]:
-        count = self._chance.randint(1, self._weather.splits) if self._weather.splits > 1 else 1
+        if self._weather.splits == 1:
+            return [data]
+        chance = self._chance()
+        count = chance.randint(1, self._weather.splits)
         if count == 1 or len(data) < count:
             return [data]
-        cuts = sorted(self._chance.randint(1, len(data) - 1) for _ in range(count - 1))
+        cuts = sorted(chance.randint(1, len(data) - 1) for _ in range(count - 1))
         bounds = [0, *cuts, len(data)]
         return [data[a:b] for a, b in itertools.pairwise(bounds) if a < b]
 
@@ -142,7 +145,7 @@ class Pipe:
         weather = self._weather
         delay_s = weather.latency_s
         if weather.jitter_s:
-            delay_s += weather.jitter_s * self._chance.random()
+            delay_s += weather.jitter_s * self._chance().random()
         arrival = max(self._clock.now + delay_s, self._last_arrival, self._stalled_until)
         self._last_arrival = arrival
         self._under_way.append((arrival, piece))

@@ -49,13 +49,12 @@ class Voice:
         """
         end = min(self._next + length_ms // BLOCK_MS, _LAST)
         first, self._next = self._next, end
-        return _sound_of(first, end)
+        return b"".join(map(_sound_of, range(first, end)))
 
 
-@functools.lru_cache(maxsize=64)  # every voice begins with the same words
-def _sound_of(first: int, end: int) -> bytes:
-    blocks = range(first, end)
-    return b"".join([block.to_bytes(2, "little") * BLOCK_SAMPLES for block in blocks])
+@functools.lru_cache(maxsize=2048)  # every voice begins with the same blocks
+def _sound_of(block: int) -> bytes:
+    return block.to_bytes(2, "little") * BLOCK_SAMPLES
 
 
 def silence(length_ms: int) -> bytes:

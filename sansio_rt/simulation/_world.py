@@ -120,7 +120,6 @@ class World:
         self._tools = tools or VariedTools()
         self._chances = chances
         self._mind_chance = chances("mind")
-        self._network_chance = chances("network")
         self._weather = plan.setup.weather
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
@@ -324,17 +323,17 @@ class World:
 
     def _open_line(self, fault: DialFault | None) -> Line:
         peer = self._make_peer(fault)
-        weather, chance = self._weather, self._network_chance
+        weather = self._weather
         line: Line
 
         def closed() -> None:
             peer.receive_eof()
             self._peers = [entry for entry in self._peers if entry[0] is not line]
 
-        up = Pipe(self, chance, weather, peer.receive_data, closed)
+        up = Pipe(self, lambda: self._network_chance, weather, peer.receive_data, closed)
         down = Pipe(
             self,
-            chance,
+            lambda: self._network_chance,
             weather,
             lambda data: self.driver.receive_data(line, data),
             lambda: self.driver.receive_eof(line),
@@ -391,6 +390,10 @@ class World:
             self._on_messages[kind] = looking
         for on_message in looking:
             on_message(service, taken)
+
+    @cached_property
+    def _network_chance(self) -> Chance:
+        return self._chances("network")
 
     @cached_property
     def _tool_chance(self) -> Chance:

@@ -41,7 +41,8 @@ class Far:
 
 
 def pipe(far: Far, **weather: float | int) -> Pipe:
-    return Pipe(far, random.Random(1), Weather(**weather), far.deliver, far.end)  # type: ignore[arg-type]
+    chance = random.Random(1)
+    return Pipe(far, lambda: chance, Weather(**weather), far.deliver, far.end)  # type: ignore[arg-type]
 
 
 def line(up: Far, down: Far, **weather: float) -> Line:
