@@ -48,7 +48,7 @@ class ServerProtocol:
         self.session = session or ServerSession()
         self.ending: WireClosed | None = None
         self._api_key = api_key
-        self._wire = Wire.server(max_message_bytes=max_message_bytes)
+        self._wire = self._new_wire(max_message_bytes)
 
     def receive_data(self, data: bytes, now: float) -> None:
         """Take bytes of the client.
@@ -96,6 +96,9 @@ class ServerProtocol:
                 self._wire.send_text(message)
             self._wire.close(code, reason)
             self.session.close()
+
+    def _new_wire(self, max_message_bytes: int, /) -> Wire:
+        return Wire.server(max_message_bytes=max_message_bytes)
 
     def _take_wire_events(self, now: float) -> None:
         while (event := self._wire.next_event()) is not None:

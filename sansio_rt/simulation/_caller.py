@@ -74,7 +74,8 @@ class TypicalCaller:
 
 def _plain(chance: Chance) -> Plan:
     turns = [
-        actions.Type(at_s=1.0 + turn, words=chance.choice(_WORDS)) for turn in range(PLAIN_TURNS)
+        actions.Type(at_s=1.0 + turn, words=_WORDS[int(chance.random() * len(_WORDS))])
+        for turn in range(PLAIN_TURNS)
     ]
     return Plan(setup=_PLAIN, actions=turns)
 

@@ -218,9 +218,11 @@ class HandedServer(ServerProtocol):
     """
 
     def __init__(self, session: ServerSession) -> None:
-        super().__init__(session)
         self._handed = HandedWire()
-        self._wire = cast("Wire", self._handed)
+        super().__init__(session)
+
+    def _new_wire(self, _max_message_bytes: int, /) -> Wire:
+        return cast("Wire", self._handed)
 
     def data_to_send(self) -> bytes:
         """All that is queued for the client."""

@@ -95,7 +95,7 @@ class ScriptedMind:
     def reply(self, wanted: ReplyWanted, chance: Chance) -> list[Step]:
         """A reply by chance; it calls functions only where no output was just given."""
         if not self._varied:
-            return [chance.choice(_SHORT)]
+            return [_SHORT[int(chance.random() * len(_SHORT))]]
         steps: list[Step] = []
         what = chance.random()
         after_calls = bool(wanted.history) and wanted.history[-1].role == "tool_output"
