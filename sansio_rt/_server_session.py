@@ -280,6 +280,27 @@ class ServerSession:
             self._replies.release(now)
         return response is not None
 
+    def add_message(
+        self, response_id: str, text: str, now: float, *, pcm: bytes = b"", rate: int = 24_000
+    ) -> bool:
+        """Add a whole message to a reply: begin it, add words and sound, and end it.
+
+        Args:
+            response_id: The response.
+            text: The words; "" for none.
+            now: The time, in seconds.
+            pcm: The sound, PCM16 mono little-endian, whole samples.
+            rate: Sample rate of `pcm` in Hz.
+        """
+        response = self._replies.get(response_id)
+        if response is not None:
+            response.begin_message(now)
+            response.push_text(text, now)
+            response.push_audio(pcm, rate, now)
+            response.end_message(now)
+            self._replies.release(now)
+        return response is not None
+
     def call_function(self, response_id: str, name: str, arguments: str, now: float) -> bool:
         """Call one of the client's functions; `arguments` is JSON text."""
         response = self._replies.get(response_id)

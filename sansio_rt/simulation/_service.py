@@ -235,13 +235,9 @@ class Service:
         session, now = self.session, self._clock.now
         match step:
             case Say(text=text, audio_ms=audio_ms):
-                session.begin_message(response_id, now)
-                session.push_text(response_id, text, now)
                 sound = self._voice.speak(audio_ms) if audio else b""
                 self.spoken[response_id].append(sound)
-                if sound:
-                    session.push_audio(response_id, sound, now)
-                session.end_message(response_id, now)
+                session.add_message(response_id, text, now, pcm=sound)
             case Call(name=name, arguments=arguments):
                 session.call_function(response_id, name, arguments, now)
             case Fail(code=code):  # pragma: no branch - there is no other step

@@ -261,10 +261,33 @@ def test_a_closed_session_takes_nothing_of_its_driver(server: Any) -> None:
         driver.session.push_text("unknown", "x", 0.0),
         driver.session.push_audio("unknown", b"", 0.0),
         driver.session.end_message("unknown", 0.0),
+        driver.session.add_message("unknown", "x", 0.0),
         driver.session.call_function("unknown", "f", "{}", 0.0),
         driver.session.finish("unknown", 0.0),
     ):
         assert told is False
+
+
+@pytest.mark.parametrize("modality", ["audio", "text"])
+def test_a_whole_message_is_told_as_one_that_is_added_piece_by_piece(
+    server: Any, modality: str
+) -> None:
+    told: list[Any] = []
+    for whole in (True, False):
+        driver = server()
+        driver.update(output_modalities=[modality], audio={"input": {"turn_detection": None}})
+        driver.send("response.create")
+        wanted = driver.wanted(ReplyWanted)
+        if whole:
+            pcm = b"\1\0" * 24 * 300
+            assert driver.session.add_message(wanted.response_id, "Fine.", driver.now, pcm=pcm)
+        else:
+            driver.begin_reply(wanted, "Fine.", 300)
+            driver.session.end_message(wanted.response_id, driver.now)
+        driver.session.finish(wanted.response_id, driver.now)
+        told.append(driver.take())
+    assert told[0] == told[1]
+    assert told[0][-2]["type"] == "response.done"
 
 
 @pytest.mark.parametrize("fails", [False, True])
