@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 try:
-    from tests.planted import bugs, report, tools
+    from tests.planted import __main__, bugs, report, tools
 finally:
     sys.path.remove(str(ROOT))
 
@@ -41,3 +41,81 @@ def test_every_bug_is_on_the_page_and_was_found() -> None:
     page = report.PAGE.read_text("utf-8")
     assert [name for name in NAMES if f"| `{name}`: " not in page] == []
     assert report.UNFOUND not in page
+
+
+# --- the program ----------------------------------------------------------------------------
+
+NAME = "key_in_error"
+
+
+@pytest.fixture
+def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the page for the program to write, and no results of runs before."""
+    path = tmp_path / "planted-bugs.md"
+    path.write_text(report.PAGE.read_text("utf-8"), "utf-8")
+    monkeypatch.setattr(report, "PAGE", path)
+    monkeypatch.setattr(report, "_STORED", tmp_path / "build" / "planted.json")
+    return path
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:
+    """The tools that the program runs, and whether the bug is planted then; they find it if so."""
+    made: list[tuple[str, bool]] = []
+
+    def run(tool: str, bug: bugs.Bug, tree: tools.Tree, limit_s: float) -> tools.Run:
+        planted = tree.read(bug.file) != (ROOT / bug.file).read_text("utf-8")
+        made.append((tool, planted))
+        return tools.Run(planted, 77.0, limit_s)
+
+    monkeypatch.setattr(__main__, "run", run)
+    return made
+
+
+def row_of(name: str, page: Path) -> str:
+    found = [line for line in page.read_text("utf-8").splitlines() if f"| `{name}`: " in line]
+    assert len(found) == 1
+    return found[0]
+
+
+def test_the_page_keeps_what_was_not_run(page: Path, runs: list[tuple[str, bool]]) -> None:
+    before = {name: row_of(name, page) for name in NAMES}
+    assert __main__.main([NAME, "--tools", "unit,simulation"]) == 0
+    assert runs == [("unit", False), ("unit", True)]
+    cells = before[NAME].split("|")
+    assert row_of(NAME, page).split("|") == [*cells[:2], " 77.0 ", *cells[3:]]
+    assert {name for name in NAMES if row_of(name, page) != before[name]} == {NAME}
+    assert row_of(report.NOTHING, page).split("|")[2].strip() == report.MISSED
+
+
+def test_each_tool_is_tried_once_where_nothing_is_planted(
+    page: Path, runs: list[tuple[str, bool]]
+) -> None:
+    for _ in range(2):
+        assert __main__.main([NAME, "--tools", "unit,corpus"]) == 0
+    planted = [("unit", True), ("corpus", True)]
+    assert runs == [("unit", False), ("corpus", False), *planted, *planted]
+
+
+def test_a_finding_where_nothing_is_planted_ends_it(
+    page: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran: list[str] = []
+
+    def run(tool: str, bug: bugs.Bug, tree: tools.Tree, limit_s: float) -> tools.Run:
+        ran.append(tool)
+        return tools.Run(tool == "unit", 5.0, limit_s, "no such module")
+
+    monkeypatch.setattr(__main__, "run", run)
+    for _ in range(2):  # it is not forgotten, and not taken as known either
+        assert __main__.main([NAME, "--tools", "unit,corpus"]) == 1
+        case = "unit sansio_rt/test_redaction.py"
+        assert f"{case} finds something where nothing is planted" in capsys.readouterr().out
+        assert "| 5.0 | " in row_of(report.NOTHING, page)
+    assert ran == ["unit", "corpus", "unit"]
+
+
+def test_a_bug_that_nothing_finds_is_told(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(__main__, "run", lambda *_: tools.Run(False, 5.0, 5.0))
+    assert __main__.main([NAME]) == 1
+    assert report.UNFOUND in row_of(NAME, page)

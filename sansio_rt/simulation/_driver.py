@@ -259,8 +259,8 @@ class Driver:
         return [*first, *self._looking_at(kind)]
 
     def _write(self, event: SessionEvent) -> None:
-        if self._note is not None:
-            self._note(f"client: {brief_event(event)}")
+        assert self._note is not None  # else this is told of no event
+        self._note(f"client: {brief_event(event)}")
 
     def flush(self) -> bool:
         """Sends what is queued; whether that was anything."""

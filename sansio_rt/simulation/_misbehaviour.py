@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ._plan import Action
-from ._watched_session import AnswerFault
+from ._watched_session import AnswerFault, check_answer_fault
 from ._world import World
 
 __all__ = ["ServerForgets", "ServerMutes"]
@@ -16,6 +16,14 @@ class ServerForgets(Action, frozen=True, kw_only=True, tag=True):
     """The type of the client event: any that is answered, but for `response.create`."""
     late_s: float | None = None
     """How much later it answers; None: never."""
+
+    def __post_init__(self) -> None:
+        """Refuses a command that has no answer.
+
+        Raises:
+            LocalProtocolError: The message says which have one.
+        """
+        check_answer_fault(self.answer_to)
 
     def perform(self, world: World) -> None:
         """Does it."""

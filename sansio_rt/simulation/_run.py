@@ -91,7 +91,8 @@ class Simulation:
         except Violation as found:
             violation = found
         except Exception as error:  # noqa: BLE001 - whatever the code under test raises is a finding
-            violation = Violation("nothing raises", f"{type(error).__name__}: {error}")
+            # The kind belongs to the name: shrinking must not end with another error than it began with.
+            violation = Violation(f"nothing raises {type(error).__name__}", str(error))
             violation.__cause__ = error
         return Result(
             plan=plan,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -15,6 +16,8 @@ __all__ = ["brief_event", "brief_message", "written"]
 
 _LONGEST = 110
 _APPEND = "input_audio_buffer.append"
+_LONG_NUMBER = re.compile(r"\d+\.\d{7,}(?![\de])")
+"""What is no more than the trace of a calculation behind its sixth place: 0.14999999999997726."""
 _LEFT_OUT = frozenset({"type", "event_id", "content_index", "output_index"})
 
 
@@ -77,5 +80,9 @@ def written(trace: Iterable[tuple[float, str]]) -> str:
         if appended:
             lines.append(f"{'':9}  ({appended} pieces of audio were appended)")
             appended = 0
-        lines.append(f"{when:9.3f}  {words}")
+        lines.append(f"{when:9.3f}  {_LONG_NUMBER.sub(_rounded, words)}")
     return "\n".join(lines)
+
+
+def _rounded(number: re.Match[str]) -> str:
+    return str(round(float(number[0]), 6))

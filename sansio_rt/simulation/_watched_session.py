@@ -14,13 +14,14 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from .. import events
+from .._errors import LocalProtocolError
 from .._server_session import ServerSession
 from .._server_work import CloseWanted, Refusal
 from .._wire import TextMessage
 from ._carry import Carry
 from ._network import Clock
 
-__all__ = ["AnswerFault", "Taken", "WatchedSession"]
+__all__ = ["AnswerFault", "Taken", "WatchedSession", "check_answer_fault"]
 
 
 class Taken:
@@ -88,6 +89,17 @@ class AnswerFault(Struct, frozen=True):
     """The type of the client event: any but `response.create`, which has no single answer."""
     late_s: float | None = None
     """How much later it is given; None: never."""
+
+
+def check_answer_fault(answer_to: str) -> None:
+    """Refuses a command that has no answer.
+
+    Raises:
+        LocalProtocolError: The message says which have one.
+    """
+    if answer_to not in _ANSWERS:
+        known = ", ".join(map(repr, _ANSWERS))
+        raise LocalProtocolError(f"answer_to={answer_to!r}: give one of {known}")
 
 
 _OF_ITEM = "conversation.item."

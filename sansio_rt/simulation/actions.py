@@ -7,7 +7,7 @@ from typing import Any
 from .. import events
 from .._commands import Command, CommandKind
 from .._connection import ConnectionState
-from ._dial_fault import DialFault
+from ._dial_fault import DialFault, check_dial_fault
 from ._edits import Edit, Rewrite
 from ._misbehaviour import ServerForgets, ServerMutes
 from ._plan import Action
@@ -335,6 +335,14 @@ class ConnectFault(Action, frozen=True, kw_only=True, tag=True):
     kind: str
     close_code: int = 1011
     retry_after_s: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuses a kind that there is not.
+
+        Raises:
+            LocalProtocolError: The message says which there are.
+        """
+        check_dial_fault(self.kind)
 
     def perform(self, world: World) -> None:
         """Does it."""

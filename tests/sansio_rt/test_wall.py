@@ -39,7 +39,7 @@ NEVER_IMPORTED = NEVER_LOADED | {
 # A simulation is handed its chance, too, but somebody has to make it of a seed, and run many.
 OUTSIDE_THE_WALL = {
     "simulation/_seeds.py": {"random"},
-    "simulation/_runner.py": {"multiprocessing"},
+    "simulation/_runner.py": {"multiprocessing", "signal"},
     "simulation/__main__.py": {"time"},
 }
 

@@ -210,7 +210,7 @@ def _seconds(text: str) -> float:
     """A positive number of seconds."""
     seconds = float(text)
     if not (math.isfinite(seconds) and 0 < seconds <= LONGEST_TIMEOUT_S):
-        raise argparse.ArgumentTypeError(f"{text} is not within 0 and {LONGEST_TIMEOUT_S:,}")
+        raise argparse.ArgumentTypeError(f"{text}: give more than 0, up to {LONGEST_TIMEOUT_S:,}")
     return seconds
 
 
@@ -226,7 +226,9 @@ def _minutes(text: str) -> float:
     """A positive number of minutes."""
     minutes = float(text)
     if not (math.isfinite(minutes) and 0 < minutes <= LONGEST_SOAK_MINUTES):
-        raise argparse.ArgumentTypeError(f"{text} is not within 0 and {LONGEST_SOAK_MINUTES:,}")
+        raise argparse.ArgumentTypeError(
+            f"{text}: give more than 0, up to {LONGEST_SOAK_MINUTES:,}"
+        )
     return minutes
 
 

@@ -7,6 +7,8 @@ import gc
 import json
 import logging
 import random
+import sys
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass, field
@@ -65,6 +67,7 @@ def soak(arguments: argparse.Namespace) -> int:
         received = run_until_signal(partial(_run, running, servers, screen))
     if received is not None:
         screen.tell(running.figures, [])
+        print("trio-rt: interrupted; nothing was written", file=sys.stderr)  # noqa: T201
         return 128 + received
     screen.tell(running.figures, running.findings)
     if record is not None:
@@ -117,7 +120,8 @@ class Soak:
         await trio.sleep(WARM_UP_S)
         before, held_before = look(0, 0), leftovers()
         began = trio.current_time()
-        make_dialer = partial(_make_dialer, dialer, servers, self.troubles)
+        counts = self.figures.troubles
+        make_dialer = partial(_make_dialer, dialer, servers, self.troubles, counts)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch, began, show)
             with trio.move_on_at(began + self.length_s + self.pace.longest_end_s) as bound:
@@ -174,11 +178,14 @@ def _make_dialer(
     dialer: Dialer,
     servers: dict[Trouble, Endpoint],
     troubles: Sequence[Trouble],
+    counts: Counter[str],
     chance: random.Random,
 ) -> TroubledDialer:
     def choose() -> Trouble:
         troubled = bool(troubles) and chance.random() < TROUBLED_SHARE
-        return chance.choice(troubles) if troubled else Trouble.NONE
+        trouble = chance.choice(troubles) if troubled else Trouble.NONE
+        counts[trouble.value] += 1
+        return trouble
 
     return TroubledDialer(dialer, choose, servers, chance)
 
@@ -217,7 +224,7 @@ async def _run(
             found,
             dialer or TcpDialer(),
             partial(screen.show, running.figures),
-            fails=len(running.troubles) > len(NETWORK),
+            fails=any(trouble in SERVER for trouble in running.troubles),
         )
 
 
@@ -238,8 +245,11 @@ def _servers(arguments: argparse.Namespace, troubles: Sequence[Trouble]) -> Call
 def _open_record(name: Path | None) -> Path | None:
     """The file for the record, which can be written: that is known before ten minutes have gone."""
     if name is not None:
+        was_there = name.exists()
         try:
             name.open("a").close()
+            if not was_there:
+                name.unlink()  # who is interrupted leaves none
         except OSError as error:
             raise BadUse(f"--json {name}: cannot be written: {error.strerror}") from error
     return name

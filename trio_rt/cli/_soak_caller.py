@@ -144,8 +144,6 @@ class Caller:
             except Exception as error:  # noqa: BLE001 - whatever comes out of a session is counted
                 self._count(type(error).__name__, str(error))
                 await trio.sleep(1)  # nothing is hammered, whatever fails
-            for _, trouble in self._dialer.troubles:
-                self._figures.troubles[trouble.value] += 1
 
     async def _hold_session(self, until: float) -> None:
         detects = self._chance.random() < 0.3

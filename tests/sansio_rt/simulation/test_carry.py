@@ -275,9 +275,9 @@ def test_the_command_line_carries_bytes_where_it_is_told_to(
 
     monkeypatch.setattr(Simulation, "run", fails)
     assert main(["--seeds", "3", "--plain", "--no-shrink"]) == 1
-    assert "--seeds 3 --plain --trace" in capsys.readouterr().out
+    assert "--seeds 3 --plain --no-shrink --trace" in capsys.readouterr().out
     assert main(["--seeds", "3", "--plain", "--bytes", "--no-shrink"]) == 1
-    assert "--seeds 3 --plain --bytes --trace" in capsys.readouterr().out
+    assert "--seeds 3 --plain --bytes --no-shrink --trace" in capsys.readouterr().out
     assert carried == [Carry.MESSAGES, Carry.BYTES]
 
 

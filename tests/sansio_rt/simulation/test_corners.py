@@ -126,6 +126,14 @@ def test_a_refused_call_is_kept_and_shown_in_the_trace(traced: bool) -> None:
     assert len(told) == traced
 
 
+def test_a_command_that_is_made_when_the_connection_is_gone_belongs_to_none() -> None:
+    made = world()
+    made.driver._let_go(made.driver.serving)
+    command = Command("event_1", CommandKind.REPLY)
+    made.driver._keep(command, "late")
+    assert made.driver.issued["event_1"].connection == 0
+
+
 # --- the world ------------------------------------------------------------------------------
 
 

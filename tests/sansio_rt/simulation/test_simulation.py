@@ -1,4 +1,4 @@
-"""Runs as values, shrinking, one's own callers and invariants, and the command line."""
+"""Runs as values, shrinking, one's own callers and invariants."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sansio_rt import RetryPolicy, SessionConfig, SessionResumed
+from sansio_rt import LocalProtocolError, RetryPolicy, SessionConfig, SessionResumed
 from sansio_rt._generations import GeneratedCall
 from sansio_rt._server_work import ReplyWanted
 from sansio_rt.simulation import (
@@ -19,6 +19,7 @@ from sansio_rt.simulation import (
     Action,
     Call,
     Chance,
+    DialFault,
     Fail,
     Invariant,
     Kind,
@@ -35,7 +36,6 @@ from sansio_rt.simulation import (
     simulate,
     written,
 )
-from sansio_rt.simulation.__main__ import main
 
 ROOT = Path(__file__).parents[3]
 
@@ -120,9 +120,48 @@ def test_whatever_raises_is_a_violation() -> None:
 
     violation = simulate(1, Simulation(caller=Caller())).violation
     assert violation is not None
-    assert violation.name == "nothing raises"
-    assert violation.details == "ZeroDivisionError: here"
+    assert str(violation) == "nothing raises ZeroDivisionError: here"
     assert isinstance(violation.__cause__, ZeroDivisionError)
+
+
+def test_shrinking_does_not_end_with_another_error() -> None:
+    class First(Action, frozen=True, kw_only=True):
+        def perform(self, world: World) -> None:
+            world.given_up.add("first")
+
+    class Second(Action, frozen=True, kw_only=True):
+        def perform(self, world: World) -> None:
+            if world.given_up:
+                raise TypeError("after the first")
+            raise KeyError("alone")
+
+    class Caller:
+        def plan(self, chance: Chance, kind: Kind) -> Plan:
+            made = [First(at_s=0.1), actions.Type(at_s=0.2), Second(at_s=0.3)]
+            return Plan(setup=Setup(config=SessionConfig()), actions=made)
+
+    least = simulate(1, Simulation(caller=Caller()))
+    assert str(least.violation) == "nothing raises TypeError: after the first"
+    assert [type(action) for action in least.plan.actions] == [First, Second]
+
+
+def test_a_trace_is_rounded_to_microseconds() -> None:
+    words = "Ready a_s=0.14999999999997726 b_s=1006.7154850915 c=0.123456 d=1.23456789e-05"
+    rounded = "Ready a_s=0.15 b_s=1006.715485 c=0.123456 d=1.23456789e-05"
+    assert written([(0.0, words)]) == f"    0.000  {rounded}"
+
+
+@pytest.mark.parametrize("kind", ["refuse", "", "5", "100", "600", "5030", "٥٠٣"])
+def test_a_connect_goes_wrong_in_a_way_that_there_is(kind: str) -> None:
+    for make in (DialFault, lambda kind: actions.ConnectFault(at_s=1.0, kind=kind)):
+        with pytest.raises(LocalProtocolError, match=r"give 'refused', 'hangs', .* HTTP status"):
+            make(kind)
+
+
+def test_only_an_answer_that_there_is_can_be_forgotten() -> None:
+    for answer_to in ("typo", "response.create"):
+        with pytest.raises(LocalProtocolError, match=r"give one of 'session\.update', "):
+            actions.ServerForgets(at_s=1.0, answer_to=answer_to)
 
 
 def test_an_action_says_what_it_does() -> None:
@@ -191,52 +230,3 @@ def test_every_invariant_is_in_the_documents() -> None:
     page = (ROOT / "docs" / "simulation.md").read_text()
     for invariant in DEFAULT_INVARIANTS:
         assert f"`{invariant.__name__}`" in page  # type: ignore[attr-defined]
-
-
-# --- the command line -----------------------------------------------------------------------
-
-
-def test_the_command_line_runs_seeds(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--seeds", "0:3", "--plain"]) == 0
-    assert "3 seeds plain, 0 with a violation" in capsys.readouterr().out
-
-
-def test_the_command_line_shows_one_life(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--seeds", "3", "--trace"]) == 0
-    out = capsys.readouterr().out
-    assert "SessionReady" in out
-    assert "1 seeds with faults, 0 with a violation" in out
-
-
-def test_the_command_line_shows_what_breaks(
-    capsys: pytest.CaptureFixture[str], quiz: types.ModuleType
-) -> None:
-    quiz.NeverBack = NeverBack
-    options = ["--caller", "quiz:Quizmaster", "--invariant", "quiz:NeverBack", "--seeds", "0:12"]
-    assert main([*options, "--no-shrink"]) == 1
-    out = capsys.readouterr().out
-    assert "A connection is never lost: it was" in out
-    assert "Reset(at_s=" in out
-    assert "--trace\n" in out
-    assert "more failing seeds are not shown" in out
-    assert main([*options[:-1], "1", "--trace"]) == 1
-    out = capsys.readouterr().out
-    assert "client: SessionResumed" in out
-
-
-def test_several_processes_do_as_one(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--seeds", "0:2", "--jobs", "2"]) == 0
-    assert "with 2 jobs" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("name", ["nowhere", "nowhere:Thing", "sansio_rt:Nothing", ":"])
-def test_what_cannot_be_imported_is_said(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--caller", name]) == 2
-    assert "give module:Name" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("seeds", ["", "a:b", "1:b"])
-def test_seeds_are_numbers(seeds: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["--seeds", seeds])
-    assert "give A:B" in capsys.readouterr().err

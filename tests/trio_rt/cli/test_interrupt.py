@@ -81,6 +81,15 @@ def test_a_polite_kill_while_the_models_load_is_one_line_and_143(tmp_path: Path)
     assert list(tmp_path.iterdir()) == []
 
 
+def test_ctrl_c_while_soak_runs_is_one_line_and_130(tmp_path: Path) -> None:
+    record = tmp_path / "soak.json"
+    ended = interrupt(
+        "soak", "--sessions", "2", "--json", str(record), after="trio_rt.cli._soak", delay_s=1.0
+    )
+    assert (ended.code, ended.err) == (130, [NOTHING_WRITTEN])
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("after", ["onnxruntime", "ctranslate2"])
 def test_ctrl_c_while_serve_loads_the_models_ends_it_well(after: str) -> None:
     ended = interrupt("serve", after=after)

@@ -239,6 +239,19 @@ async def test_the_network_s_troubles_explain_what_happens(autojump_clock: MockC
     assert not [each for each in soak.findings if each.good is False and each.what != "memory"]
 
 
+async def test_connections_are_counted_as_they_are_opened(autojump_clock: MockClock) -> None:
+    soak = Soak(3, 5.0, 1, (), FAST)
+    seen: list[tuple[int, int]] = []
+
+    def show(sample: Sample) -> None:
+        seen.append((sample.sessions, soak.figures.troubles.total()))
+
+    async with memory_server(brain=make_brain(), make_protocol=listening()) as server:
+        await soak.run({Trouble.NONE: server.endpoint}, server, show, fails=True)
+    assert max(sessions for sessions, _ in seen) == 3
+    assert [seen for seen in seen if seen[0] > seen[1]] == []
+
+
 class Unwilling:
     """A mind that fails without having been asked to."""
 
@@ -330,7 +343,7 @@ def test_another_server(run: Callable[..., Any], serve: Callable[..., Any]) -> N
     [
         (["--sessions", "0"], "--sessions"),
         (["--sessions", "many"], "--sessions"),
-        (["--minutes", "0"], "--minutes"),
+        (["--minutes", "0"], "--minutes: 0: give more than 0, up to 10,080"),
         (["--minutes", "nan"], "--minutes"),
         (["--url", "ftp://localhost"], "--endpoint"),
         (["--json", "/nowhere/soak.json"], "--json"),
@@ -340,6 +353,18 @@ def test_bad_use(run: Callable[..., Any], arguments: list[str], words: str) -> N
     result = run("soak", *arguments)
     assert result.code == 2
     assert words in result.err
+
+
+def test_what_cannot_be_run_leaves_no_record(run: Callable[..., Any], tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    new, old = tmp_path / "new.json", tmp_path / "old.json"
+    old.write_text("{}")
+    for record in (new, old):
+        url = f"ws://127.0.0.1:{port}/v1"
+        assert run("soak", "--url", url, "--json", record).code == 1
+    assert not new.exists()
+    assert old.read_text() == "{}"
 
 
 # --- the screen -----------------------------------------------------------------------------
