@@ -113,9 +113,10 @@ class Record:
 
     def cut(self, audio_end_ms: int) -> None:
         """Forget the audio behind a position, and all of its words."""
-        if self.sound is not None and isinstance(self.item, events.Message):  # pragma: no branch
-            self.sound.cut(audio_end_ms)
-            self.item = without_transcript(self.item)
+        sound, item = self.sound, self.item
+        if sound and isinstance(item, events.Message):  # pragma: no branch - no other is cut
+            sound.cut(audio_end_ms)
+            self.item = without_transcript(item)
         self.truncated = True
         self._reading = None
 

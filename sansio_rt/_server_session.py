@@ -408,6 +408,7 @@ class ServerSession:
         """Have the words of a spoken item found; replies that build on it wait for them."""
         if record.sound is None:  # pragma: no cover - what is not spoken was heard from the start
             return
+        before = self._unheard.get(record.id)
         self._unheard[record.id] = record
         model = record.wants.model if record.wants is not None else None
         self._outbox.ask(
@@ -418,6 +419,9 @@ class ServerSession:
                 model=model if isinstance(model, str) else None,
             )
         )
+        if before is not None:  # deleted: the words that come for its id are not for it
+            before.heard = ""
+            self._replies.ask_replies()
 
     def _emit_transcript(self, record: Record, text: str) -> None:
         record.set_transcript(text)

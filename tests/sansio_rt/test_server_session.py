@@ -290,6 +290,21 @@ def test_a_whole_message_is_told_as_one_that_is_added_piece_by_piece(
     assert told[0][-2]["type"] == "response.done"
 
 
+def test_a_reply_does_not_wait_for_words_of_an_item_that_was_put_in_anew(server: Any) -> None:
+    """So is a spoken turn moved: deleted, and created elsewhere under the same id."""
+    driver = server()
+    driver.manual()
+    part = {"type": "input_audio", "audio": "////" * 4_000}
+    spoken = {"type": "message", "role": "user", "content": [part], "id": "spoken"}
+    driver.send("conversation.item.create", item=spoken)
+    driver.send("response.create")
+    driver.send("conversation.item.delete", item_id="spoken")
+    driver.send("conversation.item.create", item=spoken)
+    driver.session.transcribed("spoken", "Hello", driver.now)
+    driver.take()
+    assert driver.wanted(ReplyWanted)
+
+
 @pytest.mark.parametrize("fails", [False, True])
 def test_words_of_an_item_that_is_gone_are_not_told(server: Any, fails: bool) -> None:
     driver = server()
