@@ -251,12 +251,12 @@ class ClientProtocol(ClientCore):
         if self.reconnecting:
             # What was heard is all that the next connection is told.
             if heard_text is not None:
-                entry.item = as_history(entry.item, heard_text)
+                entry.item, entry.heard_words = as_history(entry.item, heard_text), None
             elif entry.received_ms:
                 entry.heard_ms = int(min(audio_end_ms or 0, entry.received_ms))
             elif entry.retold_ms and (audio_end_ms or 0) < entry.retold_ms:
                 heard = heard_words(entry.text, audio_end_ms or 0, entry.retold_ms)
-                entry.item = as_history(entry.item, heard)
+                entry.item, entry.heard_words = as_history(entry.item, heard), None
                 entry.retold_ms = float(audio_end_ms or 0)
             return None
         if audio_end_ms is None:

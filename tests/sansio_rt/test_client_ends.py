@@ -456,3 +456,18 @@ def test_what_was_told_in_words_can_be_cut_again_and_again_while_it_is_away() ->
     ):
         assert pair.client.truncate(item_id, audio_end_ms=end_ms) is None
         assert (entry.text, entry.retold_ms) == (words, end_ms)
+
+
+@pytest.mark.parametrize("heard", ["", "on"])
+def test_words_that_were_heard_of_a_text_are_cut_again_while_it_is_away(heard: str) -> None:  # G14
+    pair = steady()
+    pair.client.create_item(
+        events.Message(role="assistant", content=[events.OutputText(text="one")], id="written")
+    )
+    pair.run()
+    pair.client.truncate("written", heard_text="o")  # it has no answer any more
+    pair.cut()
+    assert pair.client.truncate("written", heard_text=heard) is None
+    entry = pair.client.conversation.get("written")
+    assert entry is not None
+    assert (entry.text, entry.heard_text) == (heard, heard)
