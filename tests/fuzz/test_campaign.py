@@ -103,6 +103,7 @@ def test_what_fails_on_nothing_and_what_leaves_are_findings(
         ("import sys\nassert 'atheris' not in sys.modules, 'a late word'\n", "a late word"),
         ("import os, sys\nif 'atheris' in sys.modules:\n    os._exit(0)\n", "ended with code 0"),
     ],
+    ids=["fails", "leaves"],
 )
 def test_a_fuzzer_that_never_ran_is_told(
     plant: Plant, capsys: pytest.CaptureFixture[str], source: str, told: str

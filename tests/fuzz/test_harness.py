@@ -1,4 +1,4 @@
-"""The harness itself: its pieces, and that a planted mistake is found, kept, minimised and replayed."""
+"""The harness itself: its pieces, and what its commands do without a fuzzer."""
 
 from __future__ import annotations
 
