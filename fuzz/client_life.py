@@ -482,8 +482,8 @@ class ClientLife:
 
 
 _L = ClientLife
-# What is more often useful stands there more often. New steps go to the end of a row of their own kind, and
-# change what the corpus means: merge it afterwards.
+# What is more often useful stands here more often. New steps go to the end, so that the others keep their
+# numbers; the kept lives change all the same: see "Adding a target" in docs/fuzzing.md.
 STEPS: tuple[Callable[[ClientLife], None], ...] = (
     *(_L.server_answers, _L.server_answers_all, _L.server_answers_out_of_order),
     *(_L.server_goes_on, _L.server_goes_on, _L.server_goes_on, _L.server_begins),

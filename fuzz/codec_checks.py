@@ -95,12 +95,3 @@ def same(first: Any, second: Any) -> bool:
     if isinstance(first, float) and isinstance(second, float) and math.isnan(first):
         return math.isnan(second)
     return bool(first == second)
-
-
-def is_json(text: bytes | str) -> bool:
-    """Whether a text is JSON at all."""
-    try:
-        msgspec.json.decode(text)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        return False
-    return True

@@ -7,6 +7,7 @@ Started by `fuzz.campaign`, since libFuzzer wants a process of its own. Only PAC
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 import traceback
@@ -16,15 +17,8 @@ import atheris
 
 from fuzz import targets
 from fuzz.counting import counted, show_counters
-from fuzz.findings import Run, run_timed, signature
+from fuzz.findings import MARK, MOST_S, PROGRAM, STARTED, Run, bounded, run_timed, signature
 from fuzz.storage import name_of
-
-MARK = "FINDING "
-"""Begins the line that tells `fuzz.campaign` of a file."""
-STARTED = "STARTED "
-"""Begins the line that tells how much processor time went by before the first execution."""
-PROGRAM = "FUZZ_PROGRAM"
-"""The environment variable with an executable that starts this module for this target."""
 
 
 class Noting:
@@ -43,13 +37,15 @@ class Noting:
     def __call__(self, data: bytes) -> None:
         try:
             run_timed(self._run, data)
-        except Exception as failure:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as failure:  # a target that calls `sys.exit`, too
             kind = signature(failure)
             if kind not in self._seen:
                 self._seen.add(kind)
                 self._note(data, failure, kind)
 
-    def _note(self, data: bytes, failure: Exception, kind: str) -> None:
+    def _note(self, data: bytes, failure: BaseException, kind: str) -> None:
         file = self._folder / f"finding-{name_of(data)}"
         file.write_bytes(data)
         told = "".join(traceback.format_exception(failure))
@@ -65,11 +61,14 @@ def load_counted(name: str, packages: list[str]) -> targets.Target:
 
 def main(arguments: list[str]) -> None:
     """Fuzzes until libFuzzer ends the process."""
+    # libFuzzer takes Ctrl-C itself, and ends with what it has: Python would end with a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     name, folder, packages, *rest = arguments
     target = load_counted(name, packages.split(","))
-    # Templates and snapshots are made once, on the first input: not while somebody counts.
-    target.run(b"")
     noting = Noting(target.run, Path(folder))
+    # Templates and snapshots are made once, on the first input: not while somebody counts.
+    with bounded(2 * MOST_S):
+        noting(b"")
     # libFuzzer starts itself anew to merge, and takes the first argument for its program.
     atheris.Setup([os.environ.get(PROGRAM, sys.argv[0]), *rest], noting)
     show_counters()

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import PurePath
+
+from fuzz import Refused
 
 Run = Callable[[bytes], None]
 SLOW_S = 1.0
 """An execution that takes longer, in seconds of the processor, is a finding, too."""
+MOST_S = 5.0
+"""An execution outside the fuzzer is given up after so many seconds."""
+MARK = "FINDING "
+"""Begins the line by which `fuzz.engine` tells `fuzz.campaign` of a file."""
+STARTED = "STARTED "
+"""Begins the line that tells how much processor time went by before the first execution."""
+PROGRAM = "FUZZ_PROGRAM"
+"""The environment variable with an executable that starts `fuzz.engine` for its target."""
 
 
-class TooSlow(Exception):
-    """An input that is worked on for too long."""
+class TooSlow(BaseException):
+    """An input that is worked on for too long; no `Exception`, which what is fuzzed might swallow."""
 
 
 def run_timed(run: Run, data: bytes) -> None:
@@ -34,17 +46,42 @@ def run_timed(run: Run, data: bytes) -> None:
             raise TooSlow(f"{len(data)} bytes take {spent_s:.1f} s")
 
 
-def failure_of(run: Run, data: bytes) -> Exception | None:
-    """What a target raises, or None."""
+@contextmanager
+def bounded(seconds: float) -> Iterator[None]:
+    """Ends what hangs in Python, in the main thread.
+
+    Raises:
+        TooSlow: It was not done in time.
+    """
+
+    def ring(*_: object) -> None:
+        raise TooSlow(f"not done after {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
-        run_timed(run, data)
-    except Exception as failure:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def failure_of(run: Run, data: bytes, *, seconds: float = MOST_S) -> BaseException | None:
+    """What a target raises, or None; `TooSlow` where it is not done after so many seconds."""
+    try:
+        with bounded(seconds):
+            run_timed(run, data)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as failure:
         return failure
     return None
 
 
-def signature(failure: Exception) -> str:
+def signature(failure: BaseException) -> str:
     """What two inputs share that show the same mistake: the error and the two innermost places of ours."""
+    if isinstance(failure, TooSlow):
+        return TooSlow.__name__  # wherever it was when the time was over
     frames = traceback.extract_tb(failure.__traceback__)
     ours = [frame for frame in frames if _is_ours(frame.filename)]
     # A recursion ends at a random depth, so that only where it began tells it from another.
@@ -71,10 +108,13 @@ def minimise(run: Run, data: bytes, *, seconds: float = 20.0) -> bytes:
         run: The target.
         data: An input that fails.
         seconds: How long to try.
+
+    Raises:
+        Refused: It does not fail.
     """
     failure = failure_of(run, data)
     if failure is None:
-        return data
+        raise Refused("it does not fail: there is nothing to minimise")
     wanted, until = signature(failure), time.monotonic() + seconds
 
     def shows(candidate: bytes) -> bool:

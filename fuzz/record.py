@@ -15,6 +15,7 @@ import msgspec
 
 from fuzz.client_life import MAX_LIFE_BYTES, ClientLife
 from fuzz.client_life import STEPS as CLIENT_STEPS
+from fuzz.client_made import look
 from fuzz.framing import PING, PONG, TEXT, frame, sent_frames
 from fuzz.server_life import STEPS as SERVER_STEPS
 from fuzz.server_life import Loud, ServerLife
@@ -55,11 +56,6 @@ class Recording:
     upgrade: bytes = b""
     of_client: list[bytes] = field(default_factory=list[bytes])
     of_server: list[bytes] = field(default_factory=list[bytes])
-
-
-def look(at: str = "it") -> str:
-    """Looks."""
-    return at
 
 
 class Talk:

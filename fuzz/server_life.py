@@ -342,7 +342,8 @@ class ServerLife:
 
 
 _L = ServerLife
-# New steps change what the corpus means: merge it afterwards.
+# What is more often useful stands here more often. New steps go to the end, so that the others keep their
+# numbers; the kept lives change all the same: see "Adding a target" in docs/fuzzing.md.
 STEPS: tuple[Callable[[ServerLife], None], ...] = (
     *(_L.client_says, _L.client_edits, _L.client_asks, _L.client_cancels, _L.client_speaks),
     *(_L.client_commits, _L.client_configures, _L.client_sends_anything, _L.client_sends_text),

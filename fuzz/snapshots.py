@@ -156,6 +156,6 @@ class _Writer:
             return [f"{name}.__setstate__({self._of(state)})"]
         own, slots = state if isinstance(state, tuple) else (state, None)
         held = {**(own or {}), **(slots or {})}.items()
-        if type(value).__setattr__ is object.__setattr__:
+        if type(value).__setattr__ is self.constants["put"]:
             return [f"{name}.{key} = {self._of(inner)}" for key, inner in held]
         return [f"put({name}, {key!r}, {self._of(inner)})" for key, inner in held]

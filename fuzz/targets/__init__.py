@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import importlib.util
 import pkgutil
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from fuzz import Refused
 
 DEFAULT_MAX_BYTES = 1024
 _LIVES = ("client", "server")
@@ -63,18 +66,35 @@ def not_counted(name: str) -> list[str]:
     return [*_WITH_TARGETS_OF_THEIR_OWN, *inner]
 
 
+def require(name: str) -> None:
+    """Refuses a name that no target has.
+
+    Raises:
+        Refused: There is none of that name.
+    """
+    if name not in names():
+        raise Refused(f"there is no target {name!r}; there are: {', '.join(names())}")
+
+
 def load(name: str) -> Target:
     """Import one target.
 
     Raises:
-        KeyError: There is none of that name.
+        Refused: There is none of that name, or its module is broken.
     """
-    if name not in names():
-        raise KeyError(f"there is no target {name!r}; there are: {', '.join(names())}")
-    module = importlib.import_module(f"{__name__}.{name}")
+    require(name)
+    try:
+        module = importlib.import_module(f"{__name__}.{name}")
+        run = module.fuzz
+    except Exception as broken:
+        place = traceback.extract_tb(broken.__traceback__)[-1]
+        raise Refused(
+            f"the target {name!r} is broken: {type(broken).__name__}: {broken} "
+            f"({place.filename}:{place.lineno})"
+        ) from broken
     return Target(
         name=name,
-        run=module.fuzz,
+        run=run,
         max_bytes=getattr(module, "MAX_BYTES", DEFAULT_MAX_BYTES),
         summary=(module.__doc__ or "").strip().partition("\n")[0],
     )

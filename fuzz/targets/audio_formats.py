@@ -62,9 +62,8 @@ def _chunk(width: int, frame_ms: int, way: int, raw: bytes) -> None:
     cut = pieces(raw, way) if width == 1 else _whole_samples(raw, way)
     for piece in cut:
         frames += chunker.push(piece)
-        assert chunker.pushed_samples * width == sum(map(len, frames)) + len(raw[:0]) + (
-            chunker.pending_samples * width
-        )
+        pending_bytes = chunker.pending_samples * width
+        assert chunker.pushed_samples * width == sum(map(len, frames)) + pending_bytes
     assert all(len(frame) == chunker.frame_bytes for frame in frames)
     rest = chunker.flush()
     assert len(rest) < chunker.frame_bytes

@@ -1,4 +1,4 @@
-"""The harness itself: its pieces, and that a planted mistake is found, kept, minimised and replayed."""
+"""The harness itself: its pieces, and what its commands do without a fuzzer."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import gc
 import importlib.util
 import json
 import sys
+import time
 from collections import deque
 from pathlib import Path
 from typing import Any
@@ -14,23 +15,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fuzz import campaign, command_line, dictionary, record, shapes, targets
+from fuzz import Refused, campaign, command_line, dictionary, record, shapes, targets
 from fuzz.client_beginnings import SCRIPTS, begin, snapshot
 from fuzz.client_life import UPGRADE
 from fuzz.codec_checks import check_nothing_is_lost
 from fuzz.drawing import Draw
-from fuzz.findings import failure_of, minimise, signature
+from fuzz.findings import TooSlow, failure_of, minimise, signature
 from fuzz.framing import first_frames, frame, sent_frames
 from fuzz.snapshots import Snapshot, is_shared
 from fuzz.storage import Storage, name_of, pack, unpack
 from fuzz.wire_life import pieces
 from sansio_rt import ServerProtocol, events
-
-needs_atheris = pytest.mark.skipif(
-    importlib.util.find_spec("atheris") is None,
-    reason='atheris is not installed: pip install "trio-rt[fuzz]"',
-)
-
 
 # --- bytes to choices ---------------------------------------------------------------------------
 
@@ -231,22 +226,45 @@ def test_archives_are_the_same_for_the_same_inputs(tmp_path: Path) -> None:
 
 
 def planted(data: bytes) -> None:
-    """Fails on a B behind an A, in another way on a Z, and recurses on a long run of R."""
+    """Fails on a B behind an A, in another way on a Z; hangs on an L, sleeps on an S, leaves on an E."""
     if b"A" in data and b"B" in data[data.index(b"A") :]:
         raise ValueError("an A and a B")
     if b"Z" in data:
         raise KeyError("a Z")
+    if b"L" in data:
+        while True:
+            try:
+                time.sleep(0)
+            except Exception:  # noqa: BLE001 - what swallows everything ends all the same
+                continue
+    if b"S" in data:
+        time.sleep(60)
+    if b"E" in data:
+        sys.exit(0)
 
 
 def test_a_finding_is_minimised_to_what_shows_the_same() -> None:
     long = bytes(range(32)) * 3 + b"A" + bytes(40) + b"ZB" + bytes(20)
     assert minimise(planted, long) == b"AB"
     assert minimise(planted, b"..Z..") == b"Z"
-    assert minimise(planted, b"fine") == b"fine"
+    with pytest.raises(Refused, match="does not fail"):
+        minimise(planted, b"fine")
     first, second = failure_of(planted, b"AB"), failure_of(planted, b"Z")
     assert first is not None
     assert second is not None
     assert signature(first) != signature(second)
+
+
+@pytest.mark.parametrize("data", [b"..L", b"..S"])
+def test_what_hangs_is_given_up(data: bytes) -> None:
+    failure = failure_of(planted, data, seconds=0.1)
+    assert isinstance(failure, TooSlow)
+    assert signature(failure) == "TooSlow"
+    assert failure_of(planted, b"fine", seconds=0.1) is None
+
+
+def test_a_target_that_leaves_is_a_finding() -> None:
+    assert minimise(planted, b"..E..") == b"E"
 
 
 def test_a_finding_becomes_a_regression(tmp_path: Path) -> None:
@@ -257,6 +275,17 @@ def test_a_finding_becomes_a_regression(tmp_path: Path) -> None:
     assert kept.read_bytes() == b"AB"
     assert storage.kept_inputs("codec") == [("regressions/a_then_b", b"AB")]
     assert (storage.fill_work("codec") / name_of(b"AB")).read_bytes() == b"AB"
+    file.write_bytes(b"Z")
+    with pytest.raises(Refused, match="of that name"):
+        campaign.keep("codec", file, "a_then_b", storage)
+    assert kept.read_bytes() == b"AB"
+
+
+@pytest.mark.parametrize("title", ["a/b", "../../../x", "..", "", "a b", ".hidden"])
+def test_a_regression_has_a_plain_name(tmp_path: Path, title: str) -> None:
+    with pytest.raises(Refused, match="names no regression"):
+        campaign.keep("codec", Path(__file__), title, Storage(tmp_path))
+    assert not list(tmp_path.iterdir())
 
 
 # --- the command line ---------------------------------------------------------------------------
@@ -290,51 +319,58 @@ def test_where_the_fuzzer_is_missing_the_extra_is_named(
     assert "trio-rt[fuzz]" in capsys.readouterr().err
 
 
-PARSER = """
-def parse(data):
-    if data[:1] == b"Q" and data[1:2] == b"Z" and len(data) > 2:
-        raise ValueError("planted")
-    return len(data) > 3
-"""
-PLANTED = """
-"A target whose parser has a mistake that only coverage leads to."
-
-from parser_with_a_mistake import parse
-
-
-def fuzz(data):
-    parse(data)
-"""
-
-
-@needs_atheris
-def test_a_planted_mistake_is_found_kept_minimised_and_replayed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_what_cannot_be_run_is_told_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "planted.py").write_text(PLANTED, "utf-8")
-    (tmp_path / "parser_with_a_mistake.py").write_text(PARSER, "utf-8")
-    # The process that fuzzes finds the target where this one does.
-    (tmp_path / "sitecustomize.py").write_text(
-        f"import fuzz.targets\nfuzz.targets.__path__.append({str(tmp_path)!r})\n", "utf-8"
-    )
-    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "work").write_bytes(b"in the way of a folder")
+    monkeypatch.setattr(command_line, "Storage", lambda: Storage(tmp_path))
+    monkeypatch.setattr(campaign, "require_atheris", lambda: None)
+    here, missing = str(Path(__file__)), str(tmp_path / "missing")
+    for words, told in (
+        (["replay", "codec", missing], missing),
+        (["minimise", "codec", missing], missing),
+        (["minimise", "codec", here], "does not fail"),
+        (["keep", "codec", missing, "x"], missing),
+        (["keep", "nosuch", here, "x"], "no target 'nosuch'"),
+        (["keep", "codec", here], "usage: python -m fuzz keep TARGET FILE NAME"),
+        (["replay", "codec"], "usage: python -m fuzz replay TARGET FILE..."),
+        (["merge"], "usage: python -m fuzz merge TARGET|all"),
+        (["record", "codec"], "usage: python -m fuzz record"),
+        (["codec"], str(tmp_path / "work")),
+        (["merge", "codec"], str(tmp_path / "work")),
+        (["codec", "--instrument", "no_such_package"], "no package 'no_such_package'"),
+        (["codec", "--instrument", "no_such.package"], "no package 'no_such.package'"),
+    ):
+        assert command_line.main(words) == 2, words
+        output = capsys.readouterr()
+        assert told in output.err, words
+        assert not output.out
+        assert len(output.err.splitlines()) == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["work"]
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "soon"])
+def test_a_run_takes_a_second_or_more(seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        command_line.main(["codec", "--seconds", seconds])
+    assert ended.value.code == 2
+    assert "--seconds" in capsys.readouterr().err
+
+
+def test_a_broken_target_hides_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "broken.py").write_text("import no_such_module\n", "utf-8")
+    (tmp_path / "without.py").write_text("pass\n", "utf-8")
     monkeypatch.setattr(targets, "__path__", [*targets.__path__, str(tmp_path)])
-    storage, packages = Storage(tmp_path / "storage"), ["parser_with_a_mistake"]
-    pack(storage.seeds("planted"), [b"a seed"])
-    outcome = campaign.run("planted", 2, storage, quiet=True, packages=packages)
-    assert outcome.executions > 100
-    assert outcome.edges > outcome.edges_before > 0
-    (found,) = outcome.findings
-    assert outcome.findings[found].startswith("ValueError")
-    assert found.read_bytes() == b"QZ\0"
-    campaign.keep("planted", found, "q_then_z", storage)
-    (title, data) = storage.kept_inputs("planted")[-1]
-    assert title == "regressions/q_then_z"
-    assert isinstance(failure_of(targets.load("planted").run, data), ValueError)
-    before, after = campaign.merge("planted", storage, packages=packages)
-    assert before >= after > 1
-    assert len(unpack(storage.corpus("planted"))) == after
-    del sys.modules["fuzz.targets.planted"], sys.modules["parser_with_a_mistake"]
+    assert command_line.main(["--list"]) == 2
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert list(lines) == targets.names()
+    assert "is broken: ModuleNotFoundError" in lines["broken"]
+    assert f"{tmp_path / 'broken.py'}:1" in lines["broken"]
+    assert "is broken: AttributeError" in lines["without"]
+    assert command_line.main(["replay", "broken", __file__]) == 2
+    assert "is broken" in capsys.readouterr().err
 
 
 # --- the document -------------------------------------------------------------------------------
