@@ -161,7 +161,7 @@ def test_a_terminal_is_told_how_far_it_is(
     monkeypatch.setattr(__main__, "_PROGRESS_EVERY_S", 0.0)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
     assert main(["--seeds", "10:36", "--plain"]) == 0
-    told = "25 of 26 seeds, 0 with a violation\n26 of 26 seeds, 0 with a violation\n"
+    told = "".join(f"{done} of 26 seeds, 0 with a violation\n" for done in (10, 20, 26))
     assert capsys.readouterr().err == (told if terminal else "")
 
 
@@ -232,7 +232,7 @@ def test_ctrl_c_tells_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     Interrupted.count = 0
     assert main(["--seeds", "0:100", "--caller", "own:Interrupted"]) == 130
     out = capsys.readouterr().out
-    assert out.startswith("interrupted; so far:\n25 seeds with faults, 0 with a violation")
+    assert out.startswith("interrupted; so far:\n20 seeds with faults, 0 with a violation")
 
 
 def running(tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:
