@@ -231,7 +231,8 @@ class ClientProtocol(ClientCore):
                 of the message; empty text deletes it.
 
         Returns:
-            The command, or None where the message was heard to its end.
+            The command, or None where the message was heard to its end. Of a message that is on its way to
+            another place it is the command that puts it there, where it is cut then.
 
         Raises:
             LocalProtocolError: The conversation has no such assistant message, the time is negative or
@@ -259,12 +260,33 @@ class ClientProtocol(ClientCore):
                 entry.item, entry.heard_words = as_history(entry.item, heard), None
                 entry.retold_ms = float(audio_end_ms or 0)
             return None
+        moving = self._history.moving(item_id)
+        if moving is not None:
+            return moving if self._note_cut(entry, audio_end_ms, heard_text) else None
         if audio_end_ms is None:
             command = self._cut_text(entry, heard_text or "")
         else:
             command = self._cut_audio(entry, audio_end_ms)
         self._flush()
         return command
+
+    def _note_cut(
+        self, entry: ConversationItem, audio_end_ms: int | None, heard_text: str | None
+    ) -> bool:
+        """Notes how much was heard of what is on its way to another place; whether that was not all."""
+        if audio_end_ms is None:
+            heard = heard_text or ""
+        elif entry.received_ms:
+            heard = heard_words(entry.text, audio_end_ms, entry.received_ms)
+        elif entry.retold_ms:
+            heard = heard_words(entry.text, audio_end_ms, entry.retold_ms)
+        else:
+            raise self._no_audio(entry)
+        if heard == entry.text:
+            return False
+        if entry.heard_part is None or entry.heard_part.startswith(heard):
+            entry.heard_words = heard
+        return True
 
     def _check_cut(self, entry: ConversationItem, audio_end_ms: Any, heard_text: object) -> None:
         if heard_text is not None and not (
@@ -312,9 +334,7 @@ class ClientProtocol(ClientCore):
             heard = heard_words(entry.text, audio_end_ms, entry.retold_ms)
             return self._cut_text(entry, heard)
         if not received_ms:
-            raise LocalProtocolError(
-                f"truncate({entry.id!r}): no audio of it was received; give heard_text to cut text"
-            )
+            raise self._no_audio(entry)
         whole = running is None or running.done
         if audio_end_ms >= (received_ms if entry.cut_ms is None else entry.cut_ms) and (
             whole or entry.cut_ms is not None
@@ -327,6 +347,11 @@ class ClientProtocol(ClientCore):
         entry.received_ms = received_ms
         entry.note_heard(end_ms)  # whatever becomes of the command
         return command
+
+    def _no_audio(self, entry: ConversationItem) -> LocalProtocolError:
+        return LocalProtocolError(
+            f"truncate({entry.id!r}): no audio of it was received; give heard_text to cut text"
+        )
 
     def _delete_unheard(self, entry: ConversationItem) -> Command:
         command = self._history.delete(entry.id)

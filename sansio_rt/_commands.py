@@ -10,10 +10,13 @@ from __future__ import annotations
 import enum
 import heapq
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from . import events
 from ._errors import CommandTimeout, LocalProtocolError, RealtimeError
+
+if TYPE_CHECKING:
+    from ._conversation import ConversationItem
 
 _LATE_ANSWER_S = 30.0  # how long after its deadline a command's answer may still come
 _MOST_LATE = 64
@@ -61,6 +64,7 @@ class Command:
         abandoned: The caller gave up waiting; a late answer is undone where it can be.
         event: The event itself, of those commands that a lost connection does not end.
         replaces: It creates an item in the place of one that is on its way out.
+        moved: The message that it puts elsewhere, as it was when it was taken out, or None.
     """
 
     __slots__ = (
@@ -71,6 +75,7 @@ class Command:
         "event_id",
         "key",
         "kind",
+        "moved",
         "outcome",
         "replaces",
         "value",
@@ -87,6 +92,7 @@ class Command:
         self.abandoned = False
         self.event: events.ClientEvent | None = None
         self.replaces = False
+        self.moved: ConversationItem | None = None
 
     def __repr__(self) -> str:
         state = self.outcome.value if self.outcome else "outstanding"

@@ -10,14 +10,14 @@ from msgspec import UNSET, UnsetType
 
 from . import events
 from ._commands import Command, CommandKind
-from ._conversation import Conversation, Placement, item_id_of
+from ._conversation import Conversation, ConversationItem, Placement, item_id_of
 from ._diff import ROOT, CreateItem, DeleteItem, diff, merge
 from ._errors import LocalProtocolError
 from ._past import as_history, as_spoken, is_heard_only, same_content
 from ._session_events import ItemAdded, ItemDeleted, ItemDone, ItemTruncated, StrayEvent
 from ._tray import Tray
 
-__all__ = ["History", "message_parts"]
+__all__ = ["History", "message_parts", "note_moved"]
 
 Content = str | events.Part | Sequence[str | events.Part]
 
@@ -163,7 +163,7 @@ class History:
         event = events.ConversationItemRetrieve(item_id=item_id, event_id=command.event_id)
         return self._issue(command, event)
 
-    def replace(self, item_id: str, item: events.Item) -> Command:
+    def replace(self, item_id: str, item: events.Item, *, beyond_limit: bool = False) -> Command:
         """Asks for another item in the place of one; the command is the new one's."""
         entry = self._conversation.get(item_id)
         before = None if entry is None else entry.before
@@ -173,9 +173,11 @@ class History:
             item = _with_id(item, self._tray.ids("item"))
         self._check_free(item_id_of(item), going=True)
         self._tray.check(events.ConversationItemCreate(item=item))
-        self._tray.commands.check_room(2)
-        self.delete(item_id)
-        return self.create(item, previous_item_id=ROOT if before is None else before.id)
+        if not beyond_limit:
+            self._tray.commands.check_room(2)
+        self.delete(item_id, beyond_limit=beyond_limit)
+        place = ROOT if before is None else before.id
+        return self.create(item, previous_item_id=place, beyond_limit=beyond_limit)
 
     def _as_heard(self, item: events.Item) -> events.Item:
         """An item to be created: one that only moves keeps to what was heard of it (G14), and its words."""
@@ -195,6 +197,12 @@ class History:
     def is_going(self, item_id: str) -> bool:
         """Whether the service was asked to take an item out, and has not answered."""
         return self._tray.commands.find(CommandKind.DELETE_ITEM, item_id) is not None
+
+    def moving(self, item_id: str) -> Command | None:
+        """What puts an item elsewhere that the service was asked to take out, or None."""
+        if not self.is_going(item_id):
+            return None
+        return self._tray.commands.find(CommandKind.CREATE_ITEM, item_id)
 
     def _check_free(self, item_id: str, *, going: bool = False) -> None:
         coming = self._tray.commands.find(CommandKind.CREATE_ITEM, item_id) is not None
@@ -262,6 +270,20 @@ class History:
         else:
             self._conversation.renew(entry, event.item)
         self._tray.acknowledge(command, entry)
+        if command is not None and command.moved is not None:
+            self._follow(entry, command.moved)
+
+    def _follow(self, entry: ConversationItem, moved: ConversationItem) -> None:
+        """An answer has come where it was moved to; what was not heard of it meanwhile is taken away."""
+        entry.retold_ms = moved.heard_ms or moved.received_ms or moved.retold_ms
+        heard = moved.heard_part
+        if heard is None or not entry.text.startswith(heard) or heard == entry.text:
+            return
+        if heard:
+            self.replace(entry.id, as_history(entry.item, heard), beyond_limit=True)
+        else:
+            self.delete(entry.id, beyond_limit=True)
+        entry.heard_words = heard
 
     def _settle_deletion_before(self, creation: Command) -> None:
         """An item that is created under the id of one that was to go: that one is gone, told or not."""
@@ -288,12 +310,14 @@ class History:
             self._tray.session_events.append(ItemDone(entry=entry))
 
     def _on_deleted(self, event: events.ConversationItemDeleted) -> None:
-        if self._conversation.remove(event.item_id) is None:
+        gone = self._conversation.remove(event.item_id)
+        if gone is None:
             self._tray.session_events.append(
                 StrayEvent(event=event, reason="the mirror has no such item")
             )
         else:
             self._tray.session_events.append(ItemDeleted(item_id=event.item_id))
+            note_moved(gone, self._tray.commands.find(CommandKind.CREATE_ITEM, gone.id))
         command = self._tray.commands.find(CommandKind.DELETE_ITEM, event.item_id)
         self._tray.acknowledge(command, event.item_id)
 
@@ -311,6 +335,27 @@ class History:
             self._conversation.put(event.item)
         command = self._tray.commands.find(CommandKind.RETRIEVE_ITEM, item_id)
         self._tray.acknowledge(command, event.item)
+
+
+def note_moved(entry: ConversationItem, creation: Command | None) -> None:
+    """An answer that was cut on its way to another place comes there as it was heard (G14).
+
+    Args:
+        entry: The answer, which is taken out.
+        creation: What creates an item of its id, or None.
+    """
+    event = None if creation is None else creation.event
+    if creation is None or not isinstance(event, events.ConversationItemCreate):
+        return
+    coming = ConversationItem(entry.id, event.item).text
+    cut = entry.role == "assistant" and coming and entry.text.startswith(coming)
+    if not cut and not same_content(entry.item, event.item):
+        return  # it says something else
+    creation.moved = entry
+    heard = entry.heard_part
+    if heard is not None and coming.startswith(heard):
+        item = as_history(event.item, heard)
+        creation.event = msgspec.structs.replace(event, item=item)
 
 
 def _with_id(item: events.Item, item_id: str) -> events.Item:

@@ -17,7 +17,8 @@ from ._commands import Command, CommandKind, Outcome
 from ._conversation import Conversation, ConversationItem, item_id_of
 from ._diff import ROOT, CreateItem, DeleteItem, diff
 from ._errors import LocalProtocolError
-from ._past import as_history, as_spoken, same_content
+from ._history import note_moved
+from ._past import as_history, as_spoken
 from ._requests import Requests
 from ._session_events import ItemAdded, ItemDeleted
 from ._tray import Tray
@@ -137,7 +138,7 @@ class Replay:
         items: list[events.Item] = []
         for entry in self._conversation:
             if self._tray.commands.find(CommandKind.DELETE_ITEM, entry.id) is not None:
-                self._note_heard(entry)
+                note_moved(entry, self._tray.commands.find(CommandKind.CREATE_ITEM, entry.id))
                 self._drop(entry.id)
                 continue
             item = kept.get(entry.id)
@@ -239,17 +240,6 @@ class Replay:
         self._tray.commands.add(command, beyond_limit=True)
         self._tray.client_events.append(msgspec.structs.replace(event, event_id=event_id))
         self._outstanding.append(command)
-
-    def _note_heard(self, entry: ConversationItem) -> None:
-        """An answer that was cut on its way to another place goes there as it was heard (G14)."""
-        command = self._tray.commands.find(CommandKind.CREATE_ITEM, entry.id)
-        event = None if command is None else command.event
-        if isinstance(event, events.ConversationItemCreate) and same_content(
-            entry.item, event.item
-        ):
-            assert command is not None
-            item = as_history(event.item, entry.heard_part)
-            command.event = msgspec.structs.replace(event, item=item)
 
     def _repeat_edits(self, calls: set[str]) -> None:
         """The creations that were never answered, tool outputs among them, keep their event ids."""

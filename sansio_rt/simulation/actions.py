@@ -132,7 +132,8 @@ def _cut(world: World, item_id: str, end_ms: int) -> None:
         world.asked.cut(item_id, end_ms)
         command = world.client.truncate(item_id, audio_end_ms=end_ms)
         world.asked.made.append((item_id, end_ms, command))
-        if command is not None and command.kind is CommandKind.DELETE_ITEM:
+        entry = world.client.conversation.get(item_id)
+        if command is not None and entry is not None and not entry.heard_text:
             world.deleted.add(item_id)  # nothing of it was heard
         return command
 

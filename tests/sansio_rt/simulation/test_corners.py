@@ -163,10 +163,13 @@ def test_what_the_client_says_is_lost_need_not_be_heard() -> None:
 
 
 def test_an_answer_that_is_cut_at_its_beginning_is_deleted() -> None:
-    def cut(kind: CommandKind) -> set[str]:
-        asked = Command("event_1", kind)
+    def cut(heard: str) -> set[str]:
+        asked = Command("event_1", CommandKind.DELETE_ITEM)
         made: Any = SimpleNamespace(
-            client=SimpleNamespace(truncate=lambda *_arguments, **_options: asked),
+            client=SimpleNamespace(
+                truncate=lambda *_arguments, **_options: asked,
+                conversation={"item_1": SimpleNamespace(heard_text=heard)},
+            ),
             driver=SimpleNamespace(ask=lambda _label, call: call()),
             asked=Asked(),
             deleted=set(),
@@ -174,8 +177,8 @@ def test_an_answer_that_is_cut_at_its_beginning_is_deleted() -> None:
         actions._cut(made, "item_1", 0)
         return made.deleted  # type: ignore[no-any-return]
 
-    assert cut(CommandKind.DELETE_ITEM) == {"item_1"}
-    assert cut(CommandKind.REPLY) == set()
+    assert cut("") == {"item_1"}
+    assert cut("a word") == set()
 
 
 def test_runs_that_are_over_are_forgotten() -> None:

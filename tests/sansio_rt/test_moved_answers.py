@@ -1,0 +1,151 @@
+"""Answers that are cut while the service moves them: they come to their place as they were heard."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pair import Pair, answered
+
+from sansio_rt import Command, CommandKind, LocalProtocolError, Outcome, RetryPolicy, events
+
+WORDS = "one two three four"
+
+
+def moving(**client: Any) -> tuple[Pair, str, Command]:
+    """An answer of two seconds that is on its way to the beginning; its id, and what puts it there."""
+    pair = Pair(client={"retry": RetryPolicy(), **client}).connect()
+    pair.client.send_message("Hello.", item_id="hello")
+    pair.run()
+    item_id = answered(pair)
+    hello, answer = pair.client.conversation.items()
+    delete, create = pair.client.update_conversation([answer, hello])
+    assert (delete.key, create.key) == (item_id, item_id)
+    return pair, item_id, create
+
+
+def told(pair: Pair) -> list[str]:
+    """What the service has, as texts."""
+    return [
+        "".join(getattr(part, "text", "") for part in item.content)
+        for item in pair.server.session.items
+        if isinstance(item, events.Message)
+    ]
+
+
+def kept(pair: Pair) -> list[str]:
+    return [entry.text for entry in pair.client.conversation]
+
+
+@pytest.mark.parametrize(
+    ("end_ms", "words"), [(1_000, ["one two", "Hello."]), (0, ["Hello."]), (100, ["Hello."])]
+)
+def test_an_answer_is_cut_where_it_goes(end_ms: int, words: list[str]) -> None:  # G8, G14
+    pair, item_id, create = moving()
+    assert pair.client.truncate(item_id, audio_end_ms=end_ms) is create
+    pair.run()
+    assert create.outcome is Outcome.ACKNOWLEDGED
+    assert not pair.client.commands
+    assert told(pair) == kept(pair) == words
+
+
+def test_what_was_heard_least_counts() -> None:  # G8
+    pair, item_id, create = moving()
+    assert pair.client.truncate(item_id, audio_end_ms=1_000) is create
+    assert pair.client.truncate(item_id, audio_end_ms=1_500) is create
+    pair.run()
+    assert told(pair) == kept(pair) == ["one two", "Hello."]
+
+
+def test_an_answer_that_was_heard_to_its_end_is_not_cut() -> None:  # G8
+    pair, item_id, _ = moving()
+    assert pair.client.truncate(item_id, audio_end_ms=2_000) is None
+    pair.run()
+    assert told(pair) == kept(pair) == [WORDS, "Hello."]
+
+
+def test_an_answer_that_was_moved_is_cut_by_its_audio() -> None:  # G8
+    pair, item_id, _ = moving()
+    pair.run()
+    cut = pair.client.truncate(item_id, audio_end_ms=1_000)
+    assert cut is not None
+    assert cut.kind is CommandKind.CREATE_ITEM
+    pair.run()
+    assert told(pair) == kept(pair) == ["one two", "Hello."]
+
+
+def test_an_answer_that_is_moved_again_is_cut_by_its_audio() -> None:  # G8
+    pair, item_id, _ = moving()
+    pair.run()
+    pair.client.send_message("Bye.")
+    pair.run()
+    answer, hello, bye = pair.client.conversation.items()
+    _, create = pair.client.update_conversation([hello, bye, answer])
+    assert pair.client.truncate(item_id, audio_end_ms=2_000) is None
+    assert pair.client.truncate(item_id, audio_end_ms=1_000) is create
+    pair.run()
+    assert told(pair) == kept(pair) == ["Hello.", "Bye.", "one two"]
+
+
+def written(text: str) -> Pair:
+    pair = Pair(client={"retry": RetryPolicy()}).connect()
+    part = events.OutputText(text=text)
+    pair.client.create_item(events.Message(role="assistant", content=[part], id="written"))
+    pair.client.send_message("Hello.", item_id="hello")
+    pair.run()
+    return pair
+
+
+def test_a_text_is_cut_where_it_goes() -> None:  # G8
+    pair = written(WORDS)
+    pair.client.send_message("Bye.")
+    pair.run()
+    text, hello, bye = pair.client.conversation.items()
+    _, create = pair.client.update_conversation([hello, bye, text])
+    with pytest.raises(LocalProtocolError, match="no audio of it was received"):
+        pair.client.truncate("written", audio_end_ms=100)
+    assert pair.client.truncate("written", heard_text=WORDS) is None
+    assert pair.client.truncate("written", heard_text="one two three") is create
+    pair.run()
+    assert told(pair) == kept(pair) == ["Hello.", "Bye.", "one two three"]
+
+
+def test_a_text_that_is_being_cut_is_cut_shorter() -> None:  # G8
+    pair = written(WORDS)
+    cut = pair.client.truncate("written", heard_text="one two three")
+    assert pair.client.truncate("written", heard_text="one") is cut
+    pair.run()
+    assert told(pair) == kept(pair) == ["one", "Hello."]
+
+
+@pytest.mark.parametrize("heard", ["", "one", WORDS])
+def test_words_that_the_caller_puts_in_its_place_stay(heard: str) -> None:  # C3, G8
+    pair = written(WORDS)
+    _, hello = pair.client.conversation.items()
+    new = events.Message(role="assistant", content=[events.OutputText(text="new")], id="written")
+    pair.client.update_conversation([new, hello])
+    pair.client.truncate("written", heard_text=heard)
+    pair.run()
+    assert told(pair) == kept(pair) == ["new", "Hello."]
+
+
+def test_a_reader_of_less_has_no_say_over_a_cut_that_is_on_its_way() -> None:  # G8
+    """The cut says less than what was heard later: there is nothing to take away."""
+    pair = written(WORDS)
+    pair.client.truncate("written", heard_text="one")
+    pair.client.truncate("written", heard_text="one two")
+    pair.run()
+    assert told(pair) == kept(pair) == ["one", "Hello."]
+
+
+@pytest.mark.parametrize("answers", [0, 1, 3])
+def test_the_next_connection_is_told_what_was_heard(answers: int) -> None:  # R3, G14
+    """The connection goes before any answer, behind the deletion's, and behind the creation's."""
+    pair, item_id, create = moving()
+    assert pair.client.truncate(item_id, audio_end_ms=1_000) is create
+    pair.server.receive_data(pair.client.data_to_send(), pair.now)
+    messages = pair.server.session.messages_to_send()
+    pair.inject(*messages[:answers])
+    pair.cut()
+    pair.reconnect()
+    assert told(pair) == kept(pair) == ["one two", "Hello."]
