@@ -315,9 +315,12 @@ class Conversation:
         return entry
 
     def truncate(self, item_id: str, audio_end_ms: int) -> ConversationItem | None:
-        """Notes that an assistant item was cut: it counts as heard up to there."""
+        """Notes that an assistant item was cut: it counts as heard up to there.
+
+        One that stands there in words is another: what the late answer was for was taken out before.
+        """
         entry = self._index.get(item_id)
-        if entry is not None:
+        if entry is not None and (entry.received_ms or not entry.retold_ms):
             entry.cut_ms = max(0, audio_end_ms)
             entry.note_heard(entry.cut_ms)
         return entry

@@ -149,3 +149,13 @@ def test_the_next_connection_is_told_what_was_heard(answers: int) -> None:  # R3
     pair.cut()
     pair.reconnect()
     assert told(pair) == kept(pair) == ["one two", "Hello."]
+
+
+def test_a_late_answer_to_a_cut_of_what_was_moved_since_changes_nothing() -> None:  # C9, G14
+    pair, item_id, _ = moving()
+    pair.run()
+    late = f'{{"type":"conversation.item.truncated","event_id":"e","item_id":"{item_id}"'
+    pair.inject(f'{late},"content_index":0,"audio_end_ms":1000}}'.encode())
+    entry = pair.client.conversation.get(item_id)
+    assert entry is not None
+    assert (entry.heard_ms, entry.heard_text) == (None, WORDS)
