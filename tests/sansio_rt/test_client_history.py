@@ -270,6 +270,15 @@ def test_items_that_say_the_same_are_the_same_whatever_the_server_has_added() ->
     assert deletion.key == made[1].id
 
 
+def test_an_item_that_says_the_same_as_the_snapshot_does_not_come_back() -> None:  # C5
+    pair = filled("a", "b", "c")
+    snapshot = pair.client.conversation.items()
+    made = [user(text, entry.id) for text, entry in zip("abc", snapshot, strict=True)]
+    pair.client.delete_item(str(made[1].id))
+    pair.run()
+    assert pair.client.update_conversation(made, base=snapshot) == []
+
+
 def test_a_cut_names_its_event() -> None:  # X1
     pair = Pair().connect()
     pair.client.raw_events = True

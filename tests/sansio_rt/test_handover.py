@@ -299,6 +299,20 @@ def test_nothing_of_the_old_connection_is_watched_while_the_next_one_is_told_the
     assert deadline > pair.now
 
 
+def test_at_the_end_of_a_reply_the_next_connection_takes_over_without_being_asked_again() -> None:
+    pair = Rotating().connect()
+    pair.reply_until_due()
+    link, server = pair.ends[0]
+    response_id = pair.wanted_reply().response_id
+    server.session.begin_message(response_id, pair.now)
+    server.session.push_text(response_id, "So be it.", pair.now)
+    server.session.end_message(response_id, pair.now)
+    server.session.finish(response_id, pair.now)
+    link.receive_data(server.data_to_send(), pair.now)  # and the next server says nothing
+    assert only(GenerationEnded, list(iter(pair.client.next_event, None)))
+    assert pair.client.link is not link
+
+
 def test_no_rotation_without_a_retry_policy() -> None:
     pair = Pair(client={"timing": TIMING}).connect()
     assert not of(RotationDue, pair.pass_time(10_000.0))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from sansio_rt import (
     Command,
     CommandKind,
     CommandTimeout,
+    GenerationFailed,
     GenerationOrigin,
     Outcome,
     RealtimeError,
@@ -110,3 +113,24 @@ def test_a_reply_that_is_over_is_not_asked_for_again_and_keeps_nobody_waiting() 
     assert not requests.ask_again(expired)
     assert requests.arbiter.asked == {}
     assert not requests.arbiter.busy
+
+
+def test_a_cancel_names_the_one_response_that_it_is_for() -> None:  # G15
+    tray, requests = room()
+    command = requests.cancel(generation("r7"))
+    assert command is not None
+    (sent,) = tray.client_events
+    assert sent == events.ResponseCancel(event_id=command.event_id, response_id="r7")
+
+
+def test_a_reply_that_a_barge_in_drops_is_refused_for_that_reason() -> None:  # G7, X1
+    tray, requests = room()
+    requests.arbiter.created("r1", in_conversation=True)
+    command = requests.request(
+        events.ResponseParams(), origin=GenerationOrigin.CALLER, wait_if_busy=True
+    )
+    assert requests.drop_unbegun() == []
+    assert command.outcome is Outcome.REFUSED
+    with pytest.raises(GenerationFailed, match="interrupted before it began"):
+        command.result()
+    assert not tray.client_events
