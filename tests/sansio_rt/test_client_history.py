@@ -102,6 +102,17 @@ def test_an_answered_creation_answers_the_deletion_before_it() -> None:  # C3, C
     ]
 
 
+def test_the_end_of_an_item_does_not_answer_the_creation_of_another_in_its_place() -> None:  # C3
+    pair = filled("a")
+    (old,) = pair.client.conversation.items()
+    pair.lose()
+    commands = pair.client.update_conversation([user("b", str(old.id))])
+    pair.run()
+    done = events.ConversationItemDone(item=old, previous_item_id=None, event_id="e")
+    pair.inject(events.encode(done))
+    assert [command.outcome for command in commands] == [None, None]
+
+
 def test_a_creation_does_not_answer_a_deletion_that_came_after_it() -> None:  # C3, C4
     pair = filled("a", "b")
     a, b = pair.client.conversation.items()

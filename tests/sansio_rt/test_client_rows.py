@@ -10,7 +10,9 @@ from pair import ENDPOINT, MANUAL, SECOND, Pair, of, only
 from sansio_rt import (
     AudioFormat,
     ClientProtocol,
+    CommandRefused,
     ConfigurationError,
+    ConnectionClosed,
     ConnectionState,
     Dialect,
     Endpoint,
@@ -63,6 +65,8 @@ def test_a_server_without_the_beta_says_so_once_and_clearly(how: str) -> None:  
     error = only(SessionClosed, list(iter(client.next_event, None))).error
     assert isinstance(error, ConfigurationError)
     assert 'dialect="ga"' in str(error)
+    cause = error.__cause__
+    assert isinstance(cause, CommandRefused if how == "error" else ConnectionClosed)
 
 
 def test_a_session_in_the_beta_dialect() -> None:
@@ -79,6 +83,17 @@ def test_a_session_in_the_beta_dialect() -> None:
     assert b'"modalities":["text"]' in sent(wire)[0]
     with pytest.raises(UnsupportedByDialect, match="truncation"):
         client.update(truncation="disabled")
+    assert client.data_to_send() == b""
+
+
+def test_an_item_that_the_beta_cannot_say_is_refused_before_anything_is_asked() -> None:
+    client, wire = accepted(BETA)
+    wire.send_text(b'{"type":"session.updated","session":{"modalities":["text"]}}')
+    client.receive_data(wire.data_to_send(), 0.0)
+    answer = events.McpApprovalResponse(approval_request_id="a1", approve=True)
+    with pytest.raises(UnsupportedByDialect, match="mcp_approval_response"):
+        client.create_item(answer)
+    assert not client.commands
     assert client.data_to_send() == b""
 
 

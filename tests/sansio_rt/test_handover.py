@@ -73,6 +73,8 @@ def test_the_old_connection_is_closed_properly() -> None:  # R6
     link, server = pair.ends[0]
     assert link.finished
     assert server.data_to_send() == b""
+    assert server.ending is not None
+    assert (server.ending.code, server.ending.reason) == (1000, "")
     assert pair.client.link is not link
     assert not pair.client.link.finished
     link.receive_data(b"nonsense", pair.now)
