@@ -460,6 +460,8 @@ def test_what_was_told_in_words_can_be_cut_again_and_again_while_it_is_away() ->
     pair.cut()
     entry = pair.client.conversation.get(item_id)
     assert entry is not None
+    assert pair.client.truncate(item_id, audio_end_ms=2_050) is None  # as players count
+    assert entry.retold_ms == 2_000
     for end_ms, words in (
         (2_000, "one two three four"),
         (1_500, "one two three"),

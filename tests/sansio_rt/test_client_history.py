@@ -290,6 +290,13 @@ def test_an_item_that_says_the_same_as_the_snapshot_does_not_come_back() -> None
     assert pair.client.update_conversation(made, base=snapshot) == []
 
 
+def test_an_item_that_already_says_what_it_was_changed_to_is_left_alone() -> None:  # C3, C5
+    pair = filled("new")
+    (item_id,) = pair.client.conversation.ids()
+    snapshot = [user("old", item_id)]
+    assert pair.client.update_conversation([user("new", item_id)], base=snapshot) == []
+
+
 def test_a_cut_names_its_event() -> None:  # X1
     pair = Pair().connect()
     pair.client.raw_events = True

@@ -113,6 +113,16 @@ def test_what_happens_meanwhile_is_told_to_the_next_connection() -> None:
     agree(pair)
 
 
+def test_a_single_edit_is_told_while_a_reply_runs() -> None:
+    pair = Rotating().connect()
+    pair.reply_until_due()
+    pair.client.send_message("Meanwhile.", item_id="one")
+    pair.run()
+    pair.pass_time(0.25)
+    assert pair.next_server is not pair.server
+    assert [item.id for item in pair.next_server.session.items] == ["one"]
+
+
 def test_at_the_hard_deadline_it_is_replaced_whatever_runs() -> None:  # R8
     pair = Rotating().connect()
     command = pair.client.generate_reply()
