@@ -197,6 +197,15 @@ def test_audio_without_speech_can_be_committed_under_vad(server: Any) -> None:
     driver.append(300, loud=False)
     answers = driver.send("input_audio_buffer.commit")
     assert answers[0]["type"] == "input_audio_buffer.committed"
+    started, *_ = speak(driver)
+    assert 450 <= started["audio_start_ms"] <= 550  # 800 ms less 300 ms of padding
+
+
+def test_an_update_of_other_settings_leaves_a_turn_that_goes_on_alone(server: Any) -> None:
+    driver = server()
+    driver.append(300)
+    driver.update(instructions="Be kind.")
+    assert types(driver.append(700, loud=False)) == TURN[1:]
 
 
 def test_clear_drops_audio_and_turn(server: Any) -> None:
