@@ -407,6 +407,16 @@ def test_deltas_are_released_at_a_pace(server: Any) -> None:
     assert of_type(rest, "response.done")
 
 
+def test_sound_in_a_responses_own_input_has_the_sessions_format(server: Any) -> None:
+    driver = server()
+    driver.manual(format={"type": "audio/pcmu"})
+    part = {"type": "input_audio", "audio": base64.b64encode(b"\xff" * 800).decode()}
+    item = {"type": "message", "role": "user", "content": [part]}
+    driver.send("response.create", response={"input": [item]})
+    heard = driver.wanted(TranscriptionWanted)
+    assert (heard.rate, len(heard.pcm)) == (8_000, 1_600)
+
+
 def test_sound_that_is_left_over_has_its_place_in_time_too(server: Any) -> None:
     driver = server(pace=10.0)
     driver.send("response.create")

@@ -209,6 +209,7 @@ def test_a_server_that_takes_too_long_makes_it_useless() -> None:
     assert told.successor.failure is None
     told.successor.handle_timer(10.0)
     assert isinstance(told.successor.failure, CommandTimeout)
+    assert str(told.successor.failure) == "the next connection did not come up in time"
     assert not told.follow("a")
 
 
