@@ -6,6 +6,7 @@ import math
 
 import pytest
 from pair import ENDPOINT, MANUAL, SECOND, Pair, of, only
+from server_says import message
 
 from sansio_rt import (
     AudioFormat,
@@ -21,6 +22,7 @@ from sansio_rt import (
     InputTranscriptCompleted,
     InputTranscriptDelta,
     InputTranscriptFailed,
+    RateLimitsReported,
     ServerErrorReported,
     SessionClosed,
     SessionConfig,
@@ -97,9 +99,22 @@ def test_an_item_that_the_beta_cannot_say_is_refused_before_anything_is_asked() 
     assert client.data_to_send() == b""
 
 
+def test_the_newest_rate_limits_can_be_asked_for() -> None:
+    pair = Pair().connect()
+    limit = {"name": "tokens", "limit": 100, "remaining": 60, "reset_seconds": 24.0}
+    found = pair.inject(message("rate_limits.updated", rate_limits=[limit]))
+    told = [events.RateLimit(name="tokens", limit=100, remaining=60, reset_seconds=24.0)]
+    assert only(RateLimitsReported, found).rate_limits == told
+    assert pair.client.rate_limits == told
+
+
 def test_the_ga_dialect_has_no_temperature() -> None:
+    pair = Pair().connect()
+    before = pair.client.wanted
     with pytest.raises(UnsupportedByDialect, match="temperature"):
-        Pair().connect().client.update(temperature=0.5)
+        pair.client.update(temperature=0.5)
+    assert not pair.client.commands
+    assert pair.client.wanted == before
 
 
 def test_attached_to_a_call_formats_are_left_alone_and_followed() -> None:  # E7, S8

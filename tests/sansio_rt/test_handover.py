@@ -372,4 +372,8 @@ def test_the_words_of_a_turn_are_waited_for() -> None:  # N4, I2
     pair.client.commit_audio()
     pair.run()
     assert not of(ConnectionReplaced, pair.pass_time(1.0))
-    assert of(ConnectionReplaced, pair.pass_time(4.5))
+    assert not of(ConnectionReplaced, pair.pass_time(3.9))
+    due_at = pair.client.next_deadline()
+    assert due_at is not None
+    assert due_at > pair.now + 0.15
+    assert of(ConnectionReplaced, pair.pass_time(0.15))  # at any call, and not just when it is due

@@ -267,3 +267,12 @@ def test_the_end_of_a_response_that_has_ended_begins_no_other() -> None:  # G6
     only(StrayEvent, pair.inject(done(metadata={METADATA_KEY: command.event_id})))
     assert command.outcome is None
     assert len(of(GenerationStarted, pair.events)) == 1
+
+
+def test_a_message_that_only_the_end_tells_has_its_place_in_the_response() -> None:  # G6
+    pair = Pair().connect()
+    part = {"type": "output_audio", "transcript": "words"}
+    output = [item(id=item_id, content=[part]) for item_id in ("i1", "i2")]
+    pair.inject(created(), done(output=output))
+    started = [told.message for told in of(MessageStarted, pair.events)]
+    assert [(each.id, each.output_index) for each in started] == [("i1", 0), ("i2", 1)]
