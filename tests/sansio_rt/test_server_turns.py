@@ -138,6 +138,14 @@ def test_events_may_stay_what_they_are() -> None:
     assert outbox.take_messages() == []
 
 
+def test_a_buffer_that_was_cleared_is_empty_and_its_clock_goes_on() -> None:
+    buffer = InputBuffer()
+    buffer.append(bytes(4_801))  # 100 ms, and half a sample
+    buffer.clear()
+    assert (buffer.buffered_ms, buffer.start_ms, buffer.end_ms) == (0.0, 100.0, 100.0)
+    assert buffer.append(b"\1\2\3") == b"\1\2"
+
+
 # --- words beside sound -----------------------------------------------------------------------
 
 
