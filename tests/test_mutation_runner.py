@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import sys
 from pathlib import Path
 
@@ -94,10 +96,57 @@ def test_every_reason_is_about_a_module_that_is_mutated() -> None:
     for reason in mutants.read_reasons():
         assert reason.module in run.MODULES
         assert reason.why
+        assert reason.kind in mutants.KINDS
         assert (ROOT / "sansio_rt" / f"{reason.module}.py").exists()
 
 
-def test_the_score_leaves_out_what_cannot_be_noticed() -> None:
+@pytest.mark.parametrize(
+    "reason",
+    mutants.read_reasons(),
+    ids=lambda reason: f"{reason.module}-{reason.function}-{reason.was[:40]}",
+)
+def test_what_a_reason_is_about_is_still_there(reason: mutants.Reason) -> None:
+    lines = (ROOT / "sansio_rt" / f"{reason.module}.py").read_text("utf-8").splitlines()
+    if reason.function != "*":
+        lines = function_of(lines, reason.function)
+    # As `was` has it: each line stripped, and without the name of a function.
+    shown = re.sub(r"\bdef \w+", "def ", " ".join(line.strip() for line in lines))
+    assert reason.was == "*" or reason.was in shown
+
+
+def function_of(lines: list[str], path: str) -> list[str]:
+    """The lines of a function or `Class.method`."""
+    body = ast.parse("\n".join(lines)).body
+    *classes, function = path.split(".")
+    for name in classes:
+        (body,) = (
+            node.body for node in body if isinstance(node, ast.ClassDef) and node.name == name
+        )
+    (found,) = (
+        node for node in body if isinstance(node, ast.FunctionDef) and node.name == function
+    )
+    return lines[found.lineno - 1 : found.end_lineno]
+
+
+def test_a_reason_that_explains_no_mutant_is_told() -> None:
+    results = mutants.Results("_x", (mutant("a", "b"),), 1)
+    good, stale, other = (
+        mutants.Reason(module, "f", "a", (now,), "w")
+        for module, now in [("_x", "b"), ("_x", "c"), ("_y", "c")]
+    )
+    assert report.stale(results, [good, stale, other]) == [stale]
+
+
+def test_the_page_tells_each_kind_of_reason_under_its_own_heading() -> None:
+    reasons = [
+        mutants.Reason("_x", "f", "a", ("b",), f"because {kind}", kind) for kind in mutants.KINDS
+    ]
+    lists = report._lists(reasons)
+    for kind, heading in report.HEADINGS.items():
+        assert f"### {heading}\n\n- `_x`, `f`: `` a `` as `` b ``: because {kind}" in lists
+
+
+def test_the_score_leaves_out_what_has_a_reason() -> None:
     ended = [mutants.KILLED] * 8 + [mutants.SURVIVED] * 3 + [mutants.SKIPPED] * 5
     results = mutants.Results(
         "_x", tuple(mutants.Mutant("m", "f", "", "", end) for end in ended), 1

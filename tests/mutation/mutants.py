@@ -1,4 +1,4 @@
-"""Mutants, how they ended, and the reasons why some cannot be noticed."""
+"""Mutants, how they ended, and the reasons why some are not noticed."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ REASONS = Path(__file__).with_name("equivalents.toml")
 
 SEED = 6
 """What draws the sample of a module where nobody asks for another one."""
+EQUIVALENT, SLOW, EITHER = KINDS = ("equivalent", "slow", "either")
+"""Of reasons: nobody could notice; only tests that are left out do; neither way is wrong."""
 KILLED, SURVIVED, SKIPPED = "killed", "survived", "skipped"
 
 
@@ -133,7 +135,7 @@ def tokens(line: str) -> list[str] | None:
 
 @dataclass(frozen=True)
 class Reason:
-    """Why no test can notice some mutants.
+    """Why no test that is run here notices some mutants.
 
     Attributes:
         module: Their module.
@@ -141,6 +143,7 @@ class Reason:
         was: What they take out, or `*`.
         now: What they put in, one of several, or `*`.
         why: The reason.
+        kind: One of `KINDS`.
     """
 
     module: str
@@ -148,6 +151,7 @@ class Reason:
     was: str
     now: tuple[str, ...]
     why: str
+    kind: str = EQUIVALENT
 
     def explains(self, module: str, mutant: Mutant) -> bool:
         return (
@@ -165,5 +169,6 @@ def read_reasons(path: Path = REASONS) -> list[Reason]:
         for entry in entries:
             now = entry["now"]
             several = (now,) if isinstance(now, str) else tuple(now)
-            found.append(Reason(module, entry["in"], entry["was"], several, entry["why"]))
+            kind = entry.get("kind", EQUIVALENT)
+            found.append(Reason(module, entry["in"], entry["was"], several, entry["why"], kind))
     return found

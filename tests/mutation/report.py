@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
-from .mutants import KILLED, ROOT, SKIPPED, SURVIVED, Reason, Results, read_reasons, read_results
+from .mutants import (
+    EITHER,
+    EQUIVALENT,
+    KILLED,
+    ROOT,
+    SKIPPED,
+    SLOW,
+    SURVIVED,
+    Reason,
+    Results,
+    read_reasons,
+    read_results,
+)
 from .run import MODULES
 
 PAGE = ROOT / "docs" / "mutation.md"
 TABLE = ("<!-- table -->", "<!-- /table -->")
-EQUIVALENTS = ("<!-- equivalents -->", "<!-- /equivalents -->")
+REASONS = ("<!-- reasons -->", "<!-- /reasons -->")
+HEADINGS = {
+    EQUIVALENT: "What nobody could notice, but for the time that it takes",
+    SLOW: "What only tests notice that take too long to be run here",
+    EITHER: "What may be one way or the other",
+}
 GOAL = 90.0
 
 
 def write_page() -> int:
-    """Writes the rows of the modules that have results; prints who survived. The exit code."""
+    """Writes the rows of the modules that have results. The exit code.
+
+    Prints who survived, and which reasons explain nothing any more.
+    """
     known = read_reasons()
     old_rows = _rows_of(PAGE.read_text("utf-8"))
     rows: list[str] = []
@@ -32,12 +52,14 @@ def write_page() -> int:
         rows.append(row)
         for mutant in unread:
             print(f"{mutant.name}\n  in  {mutant.function}\n  was {mutant.was}\n  now {mutant.now}")
+        for reason in stale(results, known):
+            print(f"explains no mutant: {_line(reason)}")
     head = (
-        "| module | mutants | run | seed | killed | equivalent | survivors | score |\n"
+        "| module | mutants | run | seed | killed | explained | survivors | score |\n"
         "|---|---|---|---|---|---|---|---|"
     )
     page = _replace(PAGE.read_text("utf-8"), TABLE, "\n".join([head, *rows]))
-    PAGE.write_text(_replace(page, EQUIVALENTS, _list(known)), "utf-8")
+    PAGE.write_text(_replace(page, REASONS, _lists(known)), "utf-8")
     print("\n".join([head, *rows]))
     return int(below)
 
@@ -68,13 +90,28 @@ def _replace(page: str, marks: tuple[str, str], text: str) -> str:
     return f"{before}{marks[0]}\n{text}\n{marks[1]}{rest.partition(marks[1])[2]}"
 
 
-def _list(known: list[Reason]) -> str:
-    lines = []
-    for reason in known:
-        place = f"`{reason.module}`" + ("" if reason.function == "*" else f", `{reason.function}`")
-        if reason.was != "*":
-            place += f": `` {reason.was} ``"
-        if reason.now != ("*",):
-            place += " as " + " or ".join(f"`` {now} ``" for now in reason.now)
-        lines.append(f"- {place}: {reason.why}")
-    return "\n".join(lines)
+def stale(results: Results, known: list[Reason]) -> list[Reason]:
+    """The reasons of a module that explain none of its mutants, be they run or not."""
+    return [
+        reason
+        for reason in known
+        if reason.module == results.module
+        and not any(reason.explains(results.module, mutant) for mutant in results.mutants)
+    ]
+
+
+def _lists(known: list[Reason]) -> str:
+    lists: list[str] = []
+    for kind, heading in HEADINGS.items():
+        lines = [f"- {_line(reason)}" for reason in known if reason.kind == kind]
+        lists += [f"### {heading}", "\n".join(lines)]
+    return "\n\n".join(lists)
+
+
+def _line(reason: Reason) -> str:
+    place = f"`{reason.module}`" + ("" if reason.function == "*" else f", `{reason.function}`")
+    if reason.was != "*":
+        place += f": `` {reason.was} ``"
+    if reason.now != ("*",):
+        place += " as " + " or ".join(f"`` {now} ``" for now in reason.now)
+    return f"{place}: {reason.why}"

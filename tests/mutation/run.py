@@ -32,6 +32,7 @@ MODULES = (
     *("_arbiter", "_requests", "_responses", "_generations", "_recovery", "_history"),
     *("_response_content", "_turn_clock", "_frames", "_wire", "_link", "_watch"),
     *("_rotation", "_successor", "_handover", "_client", "_client_core", "_client_life"),
+    *("_client_rooms",),
     *("_server", "_server_config", "_server_handshake", "_server_input", "_server_item_checks"),
     *("_server_items", "_server_listener", "_server_message", "_server_outbox"),
     *("_server_refusals", "_server_replies", "_server_response", "_server_rules"),

@@ -466,6 +466,8 @@ def test_broken_messages_cost_only_themselves(message: bytes) -> None:  # X2
     pair.client.send_message("still here")
     pair.run()
     assert len(pair.client.conversation) == 1
+    pair.inject(message)
+    assert pair.client.broken_messages == 2
 
 
 def test_unknown_events_come_out_as_they_are() -> None:  # X2

@@ -285,6 +285,17 @@ def test_the_key_of_a_handshake_is_made_of_the_bytes_that_were_handed_in() -> No
     assert asked == [16]
 
 
+@pytest.mark.parametrize(("byte", "delay_s"), [(b"\0", 0.5), (b"\x80", 1.0), (b"\xff", 1.5)])
+def test_how_long_is_waited_is_drawn_with_the_bytes_that_were_handed_in(
+    byte: bytes, delay_s: float
+) -> None:  # R2
+    retry = RetryPolicy(first_delay_s=1.0, jitter=0.5)
+    client = {"retry": retry, "random_bytes": lambda length: byte * length}
+    pair = Pair(client=client).connect()
+    lost = only(ConnectionLost, pair.cut())
+    assert lost.reconnect_at - pair.now == pytest.approx(delay_s, abs=0.01)
+
+
 def shake_hands(pair: Pair) -> None:
     """Connects to a server that is slow: a second for each of its answers."""
     pair.server = ServerProtocol()
@@ -449,6 +460,8 @@ def test_what_was_told_in_words_can_be_cut_again_and_again_while_it_is_away() ->
     pair.cut()
     entry = pair.client.conversation.get(item_id)
     assert entry is not None
+    assert pair.client.truncate(item_id, audio_end_ms=2_050) is None  # as players count
+    assert entry.retold_ms == 2_000
     for end_ms, words in (
         (2_000, "one two three four"),
         (1_500, "one two three"),

@@ -102,6 +102,17 @@ def test_an_answered_creation_answers_the_deletion_before_it() -> None:  # C3, C
     ]
 
 
+def test_the_end_of_an_item_does_not_answer_the_creation_of_another_in_its_place() -> None:  # C3
+    pair = filled("a")
+    (old,) = pair.client.conversation.items()
+    pair.lose()
+    commands = pair.client.update_conversation([user("b", str(old.id))])
+    pair.run()
+    done = events.ConversationItemDone(item=old, previous_item_id=None, event_id="e")
+    pair.inject(events.encode(done))
+    assert [command.outcome for command in commands] == [None, None]
+
+
 def test_a_creation_does_not_answer_a_deletion_that_came_after_it() -> None:  # C3, C4
     pair = filled("a", "b")
     a, b = pair.client.conversation.items()
@@ -268,6 +279,22 @@ def test_items_that_say_the_same_are_the_same_whatever_the_server_has_added() ->
     a, _, c = made
     (deletion,) = pair.client.update_conversation([a, c], base=made)
     assert deletion.key == made[1].id
+
+
+def test_an_item_that_says_the_same_as_the_snapshot_does_not_come_back() -> None:  # C5
+    pair = filled("a", "b", "c")
+    snapshot = pair.client.conversation.items()
+    made = [user(text, entry.id) for text, entry in zip("abc", snapshot, strict=True)]
+    pair.client.delete_item(str(made[1].id))
+    pair.run()
+    assert pair.client.update_conversation(made, base=snapshot) == []
+
+
+def test_an_item_that_already_says_what_it_was_changed_to_is_left_alone() -> None:  # C3, C5
+    pair = filled("new")
+    (item_id,) = pair.client.conversation.ids()
+    snapshot = [user("old", item_id)]
+    assert pair.client.update_conversation([user("new", item_id)], base=snapshot) == []
 
 
 def test_a_cut_names_its_event() -> None:  # X1

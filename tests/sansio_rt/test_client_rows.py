@@ -6,11 +6,14 @@ import math
 
 import pytest
 from pair import ENDPOINT, MANUAL, SECOND, Pair, of, only
+from server_says import message
 
 from sansio_rt import (
     AudioFormat,
     ClientProtocol,
+    CommandRefused,
     ConfigurationError,
+    ConnectionClosed,
     ConnectionState,
     Dialect,
     Endpoint,
@@ -19,6 +22,7 @@ from sansio_rt import (
     InputTranscriptCompleted,
     InputTranscriptDelta,
     InputTranscriptFailed,
+    RateLimitsReported,
     ServerErrorReported,
     SessionClosed,
     SessionConfig,
@@ -63,6 +67,8 @@ def test_a_server_without_the_beta_says_so_once_and_clearly(how: str) -> None:  
     error = only(SessionClosed, list(iter(client.next_event, None))).error
     assert isinstance(error, ConfigurationError)
     assert 'dialect="ga"' in str(error)
+    cause = error.__cause__
+    assert isinstance(cause, CommandRefused if how == "error" else ConnectionClosed)
 
 
 def test_a_session_in_the_beta_dialect() -> None:
@@ -82,9 +88,33 @@ def test_a_session_in_the_beta_dialect() -> None:
     assert client.data_to_send() == b""
 
 
+def test_an_item_that_the_beta_cannot_say_is_refused_before_anything_is_asked() -> None:
+    client, wire = accepted(BETA)
+    wire.send_text(b'{"type":"session.updated","session":{"modalities":["text"]}}')
+    client.receive_data(wire.data_to_send(), 0.0)
+    answer = events.McpApprovalResponse(approval_request_id="a1", approve=True)
+    with pytest.raises(UnsupportedByDialect, match="mcp_approval_response"):
+        client.create_item(answer)
+    assert not client.commands
+    assert client.data_to_send() == b""
+
+
+def test_the_newest_rate_limits_can_be_asked_for() -> None:
+    pair = Pair().connect()
+    limit = {"name": "tokens", "limit": 100, "remaining": 60, "reset_seconds": 24.0}
+    found = pair.inject(message("rate_limits.updated", rate_limits=[limit]))
+    told = [events.RateLimit(name="tokens", limit=100, remaining=60, reset_seconds=24.0)]
+    assert only(RateLimitsReported, found).rate_limits == told
+    assert pair.client.rate_limits == told
+
+
 def test_the_ga_dialect_has_no_temperature() -> None:
+    pair = Pair().connect()
+    before = pair.client.wanted
     with pytest.raises(UnsupportedByDialect, match="temperature"):
-        Pair().connect().client.update(temperature=0.5)
+        pair.client.update(temperature=0.5)
+    assert not pair.client.commands
+    assert pair.client.wanted == before
 
 
 def test_attached_to_a_call_formats_are_left_alone_and_followed() -> None:  # E7, S8

@@ -15,6 +15,7 @@ from sansio_rt import (
     GenerationOrigin,
     GenerationStarted,
     GenerationStatus,
+    ItemDeleted,
     Limits,
     ResponseDiscarded,
     RetryPolicy,
@@ -77,6 +78,22 @@ def test_what_is_asked_again_for_the_server_is_the_servers() -> None:  # G9
     (started,) = of(GenerationStarted, pair.events)
     assert started.generation.origin is GenerationOrigin.SERVER
     assert silence not in pair.client.conversation
+
+
+def test_a_session_that_is_over_keeps_the_conversation_as_the_server_had_it() -> None:
+    pair = Pair(client={"limits": Limits(max_text_recoveries=1)}).connect()
+    response = {"id": "r1", "conversation_id": "c", "status": "in_progress"}
+    part = {"response_id": "r1", "item_id": "i1", "output_index": 0, "content_index": 0}
+    pair.inject(
+        message("response.created", response=response),
+        message("response.output_text.delta", **part, delta="written"),
+        message("response.done", response={**response, "status": "cancelled"}),
+    )
+    there = pair.client.conversation.ids()
+    assert there == list(pair.client._responses.trials.silences.items)
+    assert len(there) == 1
+    assert not of(ItemDeleted, pair.cut())
+    assert pair.client.conversation.ids() == there
 
 
 @pytest.mark.parametrize("events_told", [3, 4, 5])

@@ -148,6 +148,21 @@ def test_after_the_answer_to_a_newer_update_the_older_is_not_waited_for() -> Non
     assert newest.outcome is Outcome.ACKNOWLEDGED
 
 
+def test_a_late_answer_that_was_not_waited_for_any_more_is_not_waited_for_again() -> None:  # S7
+    pair = Pair(client={"timing": Timing(answer_timeout_s=2)}).connect()
+    for words in ("A", "B"):  # B is answered, which tells that A never is
+        updates(pair, {"instructions": words})
+        pair.pass_time(2 if words == "A" else 0)
+    say(pair, instructions="B")
+    updates(pair, {"instructions": "C"})
+    pair.pass_time(2)
+    (newest,) = updates(pair, {"instructions": "D"})
+    say(pair, instructions="C")  # late
+    assert newest.outcome is None
+    say(pair, instructions="as the server spells it")
+    assert newest.outcome is Outcome.ACKNOWLEDGED
+
+
 def test_an_answer_that_fits_an_older_update_too_settles_no_older_one() -> None:  # S7
     pair = Pair(client={"timing": Timing(answer_timeout_s=2)}).connect()
     updates(pair, {"instructions": "A"}, {"speed": 1.2})

@@ -40,6 +40,8 @@ def test_what_has_just_begun_has_nothing() -> None:
     assert (message.done, message.text, message.received_samples) == (False, "", 0)
     assert (call.done, call.answered, call.arguments) == (False, False, "")
     assert (whole.ended, whole.text, whole.status) == (False, "", GenerationStatus.IN_PROGRESS)
+    assert (whole.first_token_at, whole.first_audio_at, whole.ended_at) == (None, None, None)
+    assert (whole.reason, whole.error, whole.recoveries) == ("", None, 0)
     assert repr(whole) == "<Generation r1 in_progress (caller)>"
 
 

@@ -73,6 +73,8 @@ def test_the_old_connection_is_closed_properly() -> None:  # R6
     link, server = pair.ends[0]
     assert link.finished
     assert server.data_to_send() == b""
+    assert server.ending is not None
+    assert (server.ending.code, server.ending.reason) == (1000, "")
     assert pair.client.link is not link
     assert not pair.client.link.finished
     link.receive_data(b"nonsense", pair.now)
@@ -109,6 +111,16 @@ def test_what_happens_meanwhile_is_told_to_the_next_connection() -> None:
     assert pair.server.session.session.instructions == "Be long."
     assert pair.client.session.instructions == "Be long."
     agree(pair)
+
+
+def test_a_single_edit_is_told_while_a_reply_runs() -> None:
+    pair = Rotating().connect()
+    pair.reply_until_due()
+    pair.client.send_message("Meanwhile.", item_id="one")
+    pair.run()
+    pair.pass_time(0.25)
+    assert pair.next_server is not pair.server
+    assert [item.id for item in pair.next_server.session.items] == ["one"]
 
 
 def test_at_the_hard_deadline_it_is_replaced_whatever_runs() -> None:  # R8
@@ -299,6 +311,20 @@ def test_nothing_of_the_old_connection_is_watched_while_the_next_one_is_told_the
     assert deadline > pair.now
 
 
+def test_at_the_end_of_a_reply_the_next_connection_takes_over_without_being_asked_again() -> None:
+    pair = Rotating().connect()
+    pair.reply_until_due()
+    link, server = pair.ends[0]
+    response_id = pair.wanted_reply().response_id
+    server.session.begin_message(response_id, pair.now)
+    server.session.push_text(response_id, "So be it.", pair.now)
+    server.session.end_message(response_id, pair.now)
+    server.session.finish(response_id, pair.now)
+    link.receive_data(server.data_to_send(), pair.now)  # and the next server says nothing
+    assert only(GenerationEnded, list(iter(pair.client.next_event, None)))
+    assert pair.client.link is not link
+
+
 def test_no_rotation_without_a_retry_policy() -> None:
     pair = Pair(client={"timing": TIMING}).connect()
     assert not of(RotationDue, pair.pass_time(10_000.0))
@@ -346,4 +372,8 @@ def test_the_words_of_a_turn_are_waited_for() -> None:  # N4, I2
     pair.client.commit_audio()
     pair.run()
     assert not of(ConnectionReplaced, pair.pass_time(1.0))
-    assert of(ConnectionReplaced, pair.pass_time(4.5))
+    assert not of(ConnectionReplaced, pair.pass_time(3.9))
+    due_at = pair.client.next_deadline()
+    assert due_at is not None
+    assert due_at > pair.now + 0.15
+    assert of(ConnectionReplaced, pair.pass_time(0.15))  # at any call, and not just when it is due

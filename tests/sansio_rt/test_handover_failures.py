@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 from pair import agree, of, only
 from rotating import Rotating, spoken_turn
+from server_says import message
 
 from sansio_rt import (
+    CommandRefused,
     ConnectionClosed,
     ConnectionLost,
     ConnectionReplaced,
@@ -39,6 +41,15 @@ def test_a_drop_while_the_next_one_stands_ready_is_no_loss() -> None:  # R8
     assert only(SessionResumed, new).planned
     spoken_turn(pair)
     agree(pair)
+
+
+def test_a_session_that_expires_while_the_next_one_stands_ready_is_why_it_takes_over() -> None:
+    pair = Rotating().connect()
+    pair.reply_until_due()
+    expired = message("error", error={"type": "x", "code": "session_expired", "message": "old"})
+    replaced = only(ConnectionReplaced, pair.inject(expired))
+    assert isinstance(replaced.error, CommandRefused)
+    assert replaced.error.code == "session_expired"
 
 
 def test_a_next_one_with_an_older_configuration_does_not_take_over() -> None:  # R8, S3

@@ -285,8 +285,14 @@ def test_pieces_of_a_transcript_add_up_part_by_part() -> None:  # I2
     for piece in ("what ", "time"):
         tell(pair, TRANSCRIPTION + "delta", item_id="i1", content_index=0, delta=piece)
     tell(pair, TRANSCRIPTION + "delta", item_id="i1", content_index=1, delta="other")
-    texts = [event.text for event in of(InputTranscriptDelta, pair.events)]
-    assert texts == ["what ", "what time", "other"]
+    told = of(InputTranscriptDelta, pair.events)
+    assert [event.text for event in told] == ["what ", "what time", "other"]
+    assert [event.delta for event in told] == ["what ", "time", "other"]
+    assert [(event.item_id, event.content_index) for event in told] == [
+        ("i1", 0),
+        ("i1", 0),
+        ("i1", 1),
+    ]
     entry = pair.client.conversation.get("i1")
     assert entry is not None
     assert (entry.text, entry.transcript_state) == ("what time", TranscriptState.PARTIAL)

@@ -142,3 +142,19 @@ def test_without_any_audio_there_is_no_doubt() -> None:  # R11
     liveness.start(0.0)
     assert not liveness.is_doubtful(30.0)
     assert liveness.deadline == 60.0
+
+
+def test_a_ping_that_was_asked_for_and_has_no_answer_is_the_end() -> None:  # N4
+    keepalive = Keepalive(Timing(keepalive_interval_s=20, keepalive_timeout_s=10))
+    keepalive.start(100)
+    keepalive.ask(105)
+    assert keepalive.need(115) is Need.GIVE_UP
+
+
+def test_of_many_pings_without_an_answer_the_oldest_are_forgotten() -> None:
+    keepalive = Keepalive(Timing(keepalive_interval_s=20, keepalive_timeout_s=10))
+    keepalive.start(0)
+    for now in range(1, 101):
+        keepalive.ask(now)
+    keepalive.answered()
+    assert keepalive.proved_at == 93  # the oldest of the last eight

@@ -35,6 +35,10 @@ def test_all_of_it_was_heard_where_nothing_says_otherwise() -> None:
     assert heard_words("one two", 0, 100) == ""
 
 
+def test_what_was_heard_is_how_the_text_begins_whatever_stands_between_words() -> None:
+    assert heard_words("one\ntwo  three four", 75, 100) == "one\ntwo  three"
+
+
 @pytest.mark.parametrize(
     ("role", "part", "expected"),
     [

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
 from sansio_rt import (
     Command,
     CommandKind,
     CommandTimeout,
+    GenerationFailed,
     GenerationOrigin,
+    LocalProtocolError,
     Outcome,
     RealtimeError,
     SequentialIds,
@@ -15,7 +19,7 @@ from sansio_rt import (
 from sansio_rt._arbiter import PendingReply
 from sansio_rt._commands import CommandTable
 from sansio_rt._generations import Generation
-from sansio_rt._requests import Requests
+from sansio_rt._requests import Requests, own_metadata
 from sansio_rt._tray import Tray
 
 
@@ -110,3 +114,52 @@ def test_a_reply_that_is_over_is_not_asked_for_again_and_keeps_nobody_waiting() 
     assert not requests.ask_again(expired)
     assert requests.arbiter.asked == {}
     assert not requests.arbiter.busy
+
+
+def test_a_cancel_names_the_one_response_that_it_is_for() -> None:  # G15
+    tray, requests = room()
+    command = requests.cancel(generation("r7"))
+    assert command is not None
+    (sent,) = tray.client_events
+    assert sent == events.ResponseCancel(event_id=command.event_id, response_id="r7")
+
+
+def test_a_reply_that_a_barge_in_drops_is_refused_for_that_reason() -> None:  # G7, X1
+    tray, requests = room()
+    requests.arbiter.created("r1", in_conversation=True)
+    command = requests.request(
+        events.ResponseParams(), origin=GenerationOrigin.CALLER, wait_if_busy=True
+    )
+    assert requests.drop_unbegun() == []
+    assert command.outcome is Outcome.REFUSED
+    with pytest.raises(GenerationFailed, match="interrupted before it began"):
+        command.result()
+    assert not tray.client_events
+
+
+def test_an_interrupt_waits_for_no_cancel_but_those_that_it_asked_for() -> None:  # G15
+    tray, requests = room()
+    running = cancel(tray, "r1")
+    interrupt = requests.when_over([running], None)
+    requests.cancel_unwanted(None, generation("r2"))
+    requests.cancel_unwanted(ask(requests), generation("r3"))
+    tray.acknowledge(running)
+    requests.end_interrupts()
+    assert interrupt.outcome is Outcome.ACKNOWLEDGED
+
+
+def test_what_is_owed_is_asked_for_however_much_is_asked_already() -> None:  # R4
+    tray = Tray(SequentialIds(), CommandTable(1), lambda event: None)
+    requests = Requests(tray, answer_timeout_s=10.0)
+    requests.arbiter.turn_owed = True
+    requests.lose_all(keep_calls=True)
+    ask(requests)
+    requests.ask_what_is_owed()
+    assert len(requests.arbiter.waiting) == 1
+
+
+def test_metadata_leaves_room_for_an_entry_of_ours() -> None:
+    most = {str(number): "" for number in range(15)}
+    assert own_metadata(most) == most
+    with pytest.raises(LocalProtocolError, match="16 entries"):
+        own_metadata({**most, "15": ""})

@@ -22,6 +22,7 @@ from sansio_rt import (
     TextDelta,
     tool,
 )
+from sansio_rt._requests import METADATA_KEY
 
 
 @pytest.mark.parametrize(
@@ -246,3 +247,32 @@ def test_an_item_that_ends_twice_ends_once() -> None:  # G6
     pair = Pair().connect()
     pair.inject(created(), added(item=item()), finished(item=item()), finished(item=item()), done())
     assert only(MessageEnded, pair.events)
+
+
+@pytest.mark.parametrize("error", [{}, {"error": None}])
+def test_a_response_that_ended_without_an_error_has_none(error: dict[str, None]) -> None:  # G5
+    pair = Pair().connect()
+    details = {"type": "cancelled", "reason": "turn_detected", **error}
+    pair.inject(created(), done(status="cancelled", status_details=details))
+    generation = only(GenerationEnded, pair.events).generation
+    assert (generation.reason, generation.error) == ("turn_detected", None)
+
+
+def test_the_end_of_a_response_that_has_ended_begins_no_other() -> None:  # G6
+    pair = Pair().connect()
+    pair.inject(created(), done())
+    pair.lose()
+    command = pair.client.generate_reply()
+    pair.run()
+    only(StrayEvent, pair.inject(done(metadata={METADATA_KEY: command.event_id})))
+    assert command.outcome is None
+    assert len(of(GenerationStarted, pair.events)) == 1
+
+
+def test_a_message_that_only_the_end_tells_has_its_place_in_the_response() -> None:  # G6
+    pair = Pair().connect()
+    part = {"type": "output_audio", "transcript": "words"}
+    output = [item(id=item_id, content=[part]) for item_id in ("i1", "i2")]
+    pair.inject(created(), done(output=output))
+    started = [told.message for told in of(MessageStarted, pair.events)]
+    assert [(each.id, each.output_index) for each in started] == [("i1", 0), ("i2", 1)]

@@ -70,6 +70,7 @@ def test_a_next_connection_counts_from_when_it_is_asked_for() -> None:  # R2
 def test_an_end_that_is_not_to_be_believed_is_not() -> None:
     assert time_left_s(1000.0, 900.0) == 100.0
     assert time_left_s(0, 900.0) is None
+    assert time_left_s(900, 900.0) is None
     assert time_left_s(1000, None) is None
     assert time_left_s("soon", 900.0) is None
 

@@ -7,6 +7,7 @@ import pytest
 
 from sansio_rt import events
 from sansio_rt._server_session import ServerSession
+from sansio_rt._server_work import ReplyWanted
 
 
 def session() -> ServerSession:
@@ -33,6 +34,19 @@ def test_an_event_that_is_handed_is_answered_as_one_that_is_read(
     answers = is_handed.messages_to_send()
     assert answers == reads.messages_to_send()
     assert answers
+
+
+def test_what_is_due_is_sent_also_when_an_event_is_handed() -> None:
+    made = ServerSession(pace=10.0)
+    made.connect(0.0)
+    made.receive_event(events.ResponseCreate(), 0.0)
+    wanted = made.next_event()
+    assert isinstance(wanted, ReplyWanted)
+    made.add_message(wanted.response_id, "Fine.", 0.0, pcm=b"\1\0" * 24 * 1000)
+    made.messages_to_send()
+    made.receive_event(events.OutputAudioBufferClear(), 0.0501)
+    told = [msgspec.json.decode(each)["type"] for each in made.messages_to_send()]
+    assert told.count("response.output_audio.delta") == 5
 
 
 def test_what_cannot_be_written_is_refused_by_the_events_id() -> None:

@@ -197,6 +197,36 @@ def test_audio_without_speech_can_be_committed_under_vad(server: Any) -> None:
     driver.append(300, loud=False)
     answers = driver.send("input_audio_buffer.commit")
     assert answers[0]["type"] == "input_audio_buffer.committed"
+    started, *_ = speak(driver)
+    assert 450 <= started["audio_start_ms"] <= 550  # 800 ms less 300 ms of padding
+
+
+@pytest.mark.parametrize(
+    ("model", "text", "deltas"),
+    [
+        ("whisper-1", "one two", ["one two"]),
+        ("whisper-1", "", []),
+        ("gpt-4o-transcribe", "one two", ["one", " two"]),
+        ("gpt-4o-transcribe", "", []),
+    ],
+)
+def test_what_was_said_is_told_at_once_by_whisper_and_else_word_by_word(
+    server: Any, model: str, text: str, deltas: list[str]
+) -> None:
+    driver = server()
+    driver.manual(transcription={"model": model})
+    driver.append(300)
+    driver.send("input_audio_buffer.commit")
+    *told, completed = driver.hear(text)
+    assert [each["delta"] for each in told] == deltas
+    assert completed["transcript"] == text
+
+
+def test_an_update_of_other_settings_leaves_a_turn_that_goes_on_alone(server: Any) -> None:
+    driver = server()
+    driver.append(300)
+    driver.update(instructions="Be kind.")
+    assert types(driver.append(700, loud=False)) == TURN[1:]
 
 
 def test_clear_drops_audio_and_turn(server: Any) -> None:

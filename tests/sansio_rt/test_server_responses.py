@@ -14,6 +14,7 @@ from sansio_rt._server_work import (
     OfferedTool,
     ReplyCancelled,
     ReplyWanted,
+    ServerLimits,
     TranscriptionWanted,
 )
 
@@ -406,6 +407,31 @@ def test_deltas_are_released_at_a_pace(server: Any) -> None:
     assert of_type(rest, "response.done")
 
 
+def test_sound_in_a_responses_own_input_has_the_sessions_format(server: Any) -> None:
+    driver = server()
+    driver.manual(format={"type": "audio/pcmu"})
+    part = {"type": "input_audio", "audio": base64.b64encode(b"\xff" * 800).decode()}
+    item = {"type": "message", "role": "user", "content": [part]}
+    driver.send("response.create", response={"input": [item]})
+    heard = driver.wanted(TranscriptionWanted)
+    assert (heard.rate, len(heard.pcm)) == (8_000, 1_600)
+
+
+def test_sound_that_is_left_over_has_its_place_in_time_too(server: Any) -> None:
+    driver = server(pace=10.0)
+    driver.send("response.create")
+    wanted = driver.wanted(ReplyWanted)
+    driver.begin_reply(wanted, "Well", audio_ms=150)
+    driver.advance(1.0)
+    driver.session.finish(wanted.response_id, driver.now)
+    told = driver.take()
+    assert [
+        len(base64.b64decode(each["delta"])) for each in told if "audio.delta" in each["type"]
+    ] == [50 * 48]
+    assert driver.session.next_deadline() == pytest.approx(1.005)
+    assert of_type(driver.advance(0.01), "response.done")
+
+
 def test_a_late_timer_catches_up(server: Any) -> None:
     driver = server(pace=10.0)
     driver.send("response.create")
@@ -482,6 +508,21 @@ def test_the_arguments_of_all_calls_count(server: Any) -> None:
     driver.session.finish(wanted.response_id, driver.now)
     usage = one(driver.take(), "response.done")["response"]["usage"]
     assert usage["output_tokens"] == 4
+
+
+def test_the_tokens_of_a_minute_are_counted_down_and_come_back_as_it_passes(server: Any) -> None:
+    driver = server(limits=ServerLimits(tokens_per_minute=400))
+    for used in (100, 200):
+        driver.send("response.create", response={"instructions": "x" * 400})
+        wanted = driver.wanted(ReplyWanted)
+        driver.session.finish(wanted.response_id, driver.now)
+        (left,) = one(driver.take(), "rate_limits.updated")["rate_limits"]
+        assert left == {
+            "name": "tokens",
+            "limit": 400,
+            "remaining": 400 - used,
+            "reset_seconds": used * 60 / 400,
+        }
 
 
 def test_nothing_follows_a_response_that_was_cut_off(server: Any) -> None:

@@ -12,6 +12,8 @@ from sansio_rt._server_refusals import Refusal
 from sansio_rt._server_rules import (
     RESPONSE_RULES,
     SESSION_RULES,
+    Rule,
+    Rules,
     check_known,
     check_rules,
     entries_of,
@@ -196,3 +198,13 @@ def test_a_setting_behind_nothing_is_not_set() -> None:
 def test_only_lists_have_entries() -> None:
     assert entries_of([1, "a"]) == [1, "a"]
     assert entries_of("ab") == []
+
+
+def test_rules_are_looked_up_by_the_field_that_they_are_about_or_inside_of() -> None:
+    whole, inside, other = (
+        Rule(path, between(0, 1), "") for path in ("audio", "audio.input.rate", "include")
+    )
+    assert Rules(whole, inside, other).of_field == [
+        ("audio", (whole, inside)),
+        ("include", (other,)),
+    ]

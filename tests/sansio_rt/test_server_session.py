@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -288,6 +289,24 @@ def test_a_whole_message_is_told_as_one_that_is_added_piece_by_piece(
         told.append(driver.take())
     assert told[0] == told[1]
     assert told[0][-2]["type"] == "response.done"
+
+
+def test_a_whole_message_may_have_sound_of_another_rate(server: Any) -> None:
+    driver = server()
+    driver.send("response.create")
+    wanted = driver.wanted(ReplyWanted)
+    pcm = b"\1\0" * 8 * 300  # 300 ms at 8 kHz
+    driver.session.add_message(wanted.response_id, "Fine.", driver.now, pcm=pcm, rate=8_000)
+    deltas = [each["delta"] for each in driver.take() if each["type"].endswith("audio.delta")]
+    sent_bytes = sum(len(base64.b64decode(delta)) for delta in deltas)
+    assert sent_bytes / 48 == pytest.approx(300, abs=10)
+
+
+def test_a_session_ends_in_time_also_while_a_slow_reply_goes_on(server: Any) -> None:
+    driver = server(pace=0.01, limits=ServerLimits(session_s=5.0))
+    driver.send("response.create")
+    driver.begin_reply(driver.wanted(ReplyWanted), audio_ms=1000)
+    assert driver.session.next_deadline() == 5.0
 
 
 def test_a_reply_does_not_wait_for_words_of_an_item_that_was_put_in_anew(server: Any) -> None:

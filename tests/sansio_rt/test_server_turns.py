@@ -48,6 +48,13 @@ def test_a_turn_ends_when_the_silence_is_just_long_enough() -> None:
     assert found(talk + [0.0] * 20, silence_ms=200) == [SpeechStarted(200), SpeechEnded(1700)]
 
 
+def test_a_detector_hears_numbers_of_one_kind_from_the_first_window_on() -> None:
+    detector = Script(0.0, 0.0)
+    sound = np.zeros(WINDOW * 2, dtype=np.int16)
+    list(TurnFinder(detector).feed(sound, 16_000, TurnSettings()))
+    assert [window.dtype for window in detector.heard] == [np.float32, np.float32]
+
+
 def test_positions_are_exact_however_long_it_lasts() -> None:
     talk = [0.0] * 3000 + [1.0] * 100 + [0.0] * 50
     assert found(talk, prefix_padding_ms=0) == [SpeechStarted(30_000), SpeechEnded(31_500)]
@@ -121,6 +128,22 @@ def test_a_transcription_without_a_model_has_none(server: Any, wanted: Any, mode
     driver.append(200)
     driver.send("input_audio_buffer.commit")
     assert driver.wanted(TranscriptionWanted).model is model
+
+
+def test_events_may_stay_what_they_are() -> None:
+    outbox = Outbox(SequentialIds())
+    outbox.write = None
+    outbox.emit(events.InputAudioBufferCleared())
+    assert outbox.take_messages() == [events.InputAudioBufferCleared(event_id="event_1")]
+    assert outbox.take_messages() == []
+
+
+def test_a_buffer_that_was_cleared_is_empty_and_its_clock_goes_on() -> None:
+    buffer = InputBuffer()
+    buffer.append(bytes(4_801))  # 100 ms, and half a sample
+    buffer.clear()
+    assert (buffer.buffered_ms, buffer.start_ms, buffer.end_ms) == (0.0, 100.0, 100.0)
+    assert buffer.append(b"\1\2\3") == b"\1\2"
 
 
 # --- words beside sound -----------------------------------------------------------------------

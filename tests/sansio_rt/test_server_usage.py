@@ -35,6 +35,7 @@ def test_tallies_add_up_by_kind() -> None:
 
 def test_the_cache_holds_whole_blocks_of_what_was_heard_before() -> None:
     assert Tally(200, 64, 63).cached(Tally(130, 500, 500)) == Tally(128, 64, 0)
+    assert Tally(0, 0, 200).cached(Tally(0, 0, 130)) == Tally(0, 0, 128)
 
 
 def test_each_number_of_a_response_has_its_place() -> None:

@@ -18,8 +18,10 @@ from sansio_rt import (
     GenerationStatus,
     Limits,
     Outcome,
+    RemoteProtocolError,
     ResponseDiscarded,
     RetryPolicy,
+    SessionClosed,
     SessionReady,
     StrayEvent,
     Timing,
@@ -280,6 +282,22 @@ def test_a_response_on_trial_that_stays_silent_surfaces_and_is_cancelled() -> No
     assert generation.status is GenerationStatus.CANCELLED
     assert of(GenerationStarted, pair.events)
     assert nothing_is_watched(pair)
+
+
+def test_what_was_kept_of_a_silent_response_may_be_too_much() -> None:  # G9
+    pair = watched(limits=Limits(max_text_recoveries=1, max_response_bytes=1_000))
+    item = {"id": "i1", "type": "message", "role": "assistant", "status": "completed"}
+    item["content"] = [{"type": "output_audio", "transcript": "x" * 2_000}]  # type: ignore[assignment]
+    response = {"id": "r1", "conversation_id": "c", "status": "in_progress"}
+    pair.inject(
+        message("response.created", response=response),
+        message("response.output_item.done", response_id="r1", output_index=0, item=item),
+    )
+    assert not of(GenerationStarted, pair.events)
+    pair.pass_time(30)
+    error = only(SessionClosed, pair.events).error
+    assert isinstance(error, RemoteProtocolError)
+    assert "max_response_bytes" in str(error)
 
 
 def test_a_text_whose_cancel_is_not_answered_is_asked_for_again() -> None:  # G9

@@ -184,6 +184,14 @@ def test_an_item_that_may_not_be_said_is_left_out_and_the_others_are_not() -> No
     assert [event.item.id for event in told.line.sent[1:]] == ["a", "b"]
 
 
+def test_what_was_left_out_before_stays_left_out() -> None:
+    told = Told()
+    first, second = "x" * 40, "y" * 40
+    assert told.follow(first)
+    assert told.follow(first, second)
+    assert told.successor.left_out == {first, second}
+
+
 def test_a_configuration_that_is_refused_makes_it_useless() -> None:
     told = Told()
     told.follow(config=CONFIG.merge({"instructions": "Be long."}))
@@ -201,6 +209,7 @@ def test_a_server_that_takes_too_long_makes_it_useless() -> None:
     assert told.successor.failure is None
     told.successor.handle_timer(10.0)
     assert isinstance(told.successor.failure, CommandTimeout)
+    assert str(told.successor.failure) == "the next connection did not come up in time"
     assert not told.follow("a")
 
 

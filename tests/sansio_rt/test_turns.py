@@ -119,6 +119,18 @@ def test_the_user_waits_from_the_last_word_to_the_first_played_sample(spoken: An
     assert clock.played(response_id, spoken.now + 9) == []
 
 
+def test_the_next_reply_ends_a_turn_whose_answer_nobody_has_heard() -> None:  # M5
+    pair = Pair().connect()
+    clock = TurnClock(playback=True)
+    for _ in range(2):
+        pair.client.generate_reply()
+        pair.run()
+        reply(pair)
+    (turn,) = [turn for event in pair.events for turn in clock.handle(event)]
+    assert len(turn.response_ids) == 1
+    assert turn.first_played_at is None
+
+
 def test_only_the_first_played_sample_of_a_turn_counts() -> None:  # M5
     pair = Pair().connect()
     pair.client.generate_reply()
