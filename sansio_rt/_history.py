@@ -30,7 +30,8 @@ class History:
         conversation: The mirror.
         answer_timeout_s: How long the service may take to acknowledge an edit.
         spoken: Gives the audio of turns whose words are not known, by item id.
-        is_there: Told the id of each item that the server has.
+        is_there: Told the id of each item that the server has; gives its creation, where that was kept
+            since nobody answered it in time.
     """
 
     def __init__(
@@ -40,7 +41,7 @@ class History:
         *,
         answer_timeout_s: float,
         spoken: Callable[[], Mapping[str, bytes]],
-        is_there: Callable[[str], None],
+        is_there: Callable[[str], events.ConversationItemCreate | None],
     ) -> None:
         self._tray = tray
         self._is_there = is_there
@@ -255,7 +256,7 @@ class History:
                 StrayEvent(event=event, reason="an item without an id")
             )
             return
-        self._is_there(item_id)
+        kept = self._is_there(item_id)
         command = self._tray.commands.find(CommandKind.CREATE_ITEM, item_id)
         if command is not None:
             self._settle_deletion_before(command)
@@ -271,12 +272,14 @@ class History:
             self._conversation.renew(entry, event.item)
         self._tray.acknowledge(command, entry)
         if command is not None and command.moved is not None:
-            self._follow(entry, command.moved)
+            moved = command.moved
+            entry.retold_ms = moved.heard_ms or moved.received_ms or moved.retold_ms
+            self._follow(entry, moved.heard_part)
+        elif command is None and kept is not None and entry.role == "assistant":
+            self._follow(entry, ConversationItem(item_id, kept.item).text)
 
-    def _follow(self, entry: ConversationItem, moved: ConversationItem) -> None:
+    def _follow(self, entry: ConversationItem, heard: str | None) -> None:
         """An answer has come where it was moved to; what was not heard of it meanwhile is taken away."""
-        entry.retold_ms = moved.heard_ms or moved.received_ms or moved.retold_ms
-        heard = moved.heard_part
         if heard is None or not entry.text.startswith(heard) or heard == entry.text:
             return
         if heard:

@@ -112,9 +112,13 @@ class Replay:
             while len(self._kept) > _MOST_KEPT:
                 del self._kept[next(iter(self._kept))]
 
-    def forget(self, item_id: str) -> None:
-        """An item is there, however late the answer was: from here on it is like any."""
-        self._kept.pop(item_id, None)
+    def forget(self, item_id: str) -> events.ConversationItemCreate | None:
+        """An item is there, however late the answer was: from here on it is like any.
+
+        Returns:
+            Its creation, where that was kept.
+        """
+        return self._kept.pop(item_id, None)
 
     def begin(
         self,

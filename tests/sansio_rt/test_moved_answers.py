@@ -159,3 +159,15 @@ def test_a_late_answer_to_a_cut_of_what_was_moved_since_changes_nothing() -> Non
     entry = pair.client.conversation.get(item_id)
     assert entry is not None
     assert (entry.heard_ms, entry.heard_text) == (None, WORDS)
+
+
+def test_an_answer_that_comes_to_its_place_late_is_cut_all_the_same() -> None:  # C9, G14
+    pair, item_id, create = moving()
+    assert pair.client.truncate(item_id, audio_end_ms=1_000) is create
+    pair.server.receive_data(pair.client.data_to_send(), pair.now)
+    deleted, *late = pair.server.session.messages_to_send()
+    pair.inject(deleted)
+    pair.pass_time(20.0)
+    assert create.outcome is Outcome.DEADLINE
+    pair.inject(*late)
+    assert told(pair) == kept(pair) == ["one two", "Hello."]
