@@ -143,11 +143,13 @@ def test_what_ends_the_process_does_not_end_the_run(
 
 
 RUN = """
+import signal
 import sys
 from pathlib import Path
 from fuzz import command_line
 from fuzz.storage import Storage
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job ignores
 command_line.Storage = lambda: Storage(Path({folder!r}))
 sys.exit(command_line.main(["planted", "codec", "--seconds", "50"]))
 """
