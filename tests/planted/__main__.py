@@ -55,12 +55,11 @@ def _find_unplanted(
     bugs: Sequence[Bug], tools: Sequence[str], limit_s: float, tree: Tree, results: Results
 ) -> list[str]:
     """The tools that find something where nothing is planted: what they find elsewhere proves nothing."""
-    clean = [name for name, done in results.of(NOTHING).items() if not done.found]
     cases = {_case(tool, bug): (tool, bug) for tool in tools for bug in bugs if tool in bug.tools}
     return [
         name
         for name, (tool, bug) in cases.items()
-        if name not in clean and _try_tool(tool, bug, limit_s, tree, results, NOTHING, name)
+        if _try_tool(tool, bug, limit_s, tree, results, NOTHING, name)
     ]
 
 
