@@ -118,19 +118,7 @@ class ConversationItem:
     @property
     def text(self) -> str:
         """The text and the transcripts of a message, or a call's name, arguments or output."""
-        item = self.item
-        if isinstance(item, events.Message):
-            content = item.content
-            if len(content) == 1:  # as nearly all have
-                return _part_text(content[0])
-            return " ".join(filter(None, map(_part_text, content)))
-        match item:
-            case events.FunctionCall(name=name, arguments=arguments):
-                return f"{name}({arguments})"
-            case events.FunctionCallOutput(output=output):
-                return output
-            case _:
-                return ""
+        return text_of(self.item)
 
     @property
     def heard_text(self) -> str:
@@ -150,6 +138,22 @@ class ConversationItem:
     def note_heard(self, heard_ms: int) -> None:
         """Notes how much of it was heard; what was not heard once is not heard later."""
         self.heard_ms = heard_ms if self.heard_ms is None else min(self.heard_ms, heard_ms)
+
+
+def text_of(item: events.Item) -> str:
+    """What an item says: see `ConversationItem.text`."""
+    if isinstance(item, events.Message):
+        content = item.content
+        if len(content) == 1:  # as nearly all have
+            return _part_text(content[0])
+        return " ".join(filter(None, map(_part_text, content)))
+    match item:
+        case events.FunctionCall(name=name, arguments=arguments):
+            return f"{name}({arguments})"
+        case events.FunctionCallOutput(output=output):
+            return output
+        case _:
+            return ""
 
 
 def _part_text(part: events.Part) -> str:

@@ -10,7 +10,7 @@ from msgspec import UNSET, UnsetType
 
 from . import events
 from ._commands import Command, CommandKind
-from ._conversation import Conversation, ConversationItem, Placement, item_id_of
+from ._conversation import Conversation, ConversationItem, Placement, item_id_of, text_of
 from ._diff import ROOT, CreateItem, DeleteItem, diff, merge
 from ._errors import LocalProtocolError
 from ._past import as_history, as_spoken, is_heard_only, same_content
@@ -276,7 +276,7 @@ class History:
             entry.retold_ms = moved.heard_ms or moved.received_ms or moved.retold_ms
             self._follow(entry, moved.heard_part)
         elif command is None and kept is not None and entry.role == "assistant":
-            self._follow(entry, ConversationItem(item_id, kept.item).text)
+            self._follow(entry, text_of(kept.item))
 
     def _follow(self, entry: ConversationItem, heard: str | None) -> None:
         """An answer has come where it was moved to; what was not heard of it meanwhile is taken away."""
@@ -350,7 +350,7 @@ def note_moved(entry: ConversationItem, creation: Command | None) -> None:
     event = None if creation is None else creation.event
     if creation is None or not isinstance(event, events.ConversationItemCreate):
         return
-    coming = ConversationItem(entry.id, event.item).text
+    coming = text_of(event.item)
     cut = entry.role == "assistant" and coming and entry.text.startswith(coming)
     if not cut and not same_content(entry.item, event.item):
         return  # it says something else

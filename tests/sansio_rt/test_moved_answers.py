@@ -8,6 +8,7 @@ import pytest
 from pair import Pair, answered
 
 from sansio_rt import Command, CommandKind, LocalProtocolError, Outcome, RetryPolicy, events
+from sansio_rt._conversation import text_of
 
 WORDS = "one two three four"
 
@@ -170,4 +171,21 @@ def test_an_answer_that_comes_to_its_place_late_is_cut_all_the_same() -> None:  
     pair.pass_time(20.0)
     assert create.outcome is Outcome.DEADLINE
     pair.inject(*late)
+    assert told(pair) == kept(pair) == ["one two", "Hello."]
+
+
+def test_an_answer_that_was_cut_before_is_told_in_its_place_as_it_was_heard() -> None:  # G14
+    """At once, and not whole first."""
+    pair = Pair().connect()
+    pair.client.send_message("Hello.")
+    pair.run()
+    item_id = answered(pair)
+    cut = pair.client.truncate(item_id, audio_end_ms=1_000)
+    assert cut is not None
+    assert cut.event_id.startswith("event_")
+    hello, answer = pair.client.conversation.items()
+    _, create = pair.client.update_conversation([answer, hello])
+    assert isinstance(create.event, events.ConversationItemCreate)
+    assert text_of(create.event.item) == "one two"
+    pair.run()
     assert told(pair) == kept(pair) == ["one two", "Hello."]
