@@ -32,9 +32,9 @@ class AnswersAreNotForgotten(Invariant):
         for issued in self.world.driver.issued.values():
             command = issued.command
             if (
-                command.kind is CommandKind.CREATE_ITEM
+                command.key not in there
+                and command.kind is CommandKind.CREATE_ITEM
                 and command.outcome is Outcome.ACKNOWLEDGED
-                and command.key not in there
                 and command.key not in self.world.deleted
                 and command.key not in untold
             ):

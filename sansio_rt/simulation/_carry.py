@@ -39,6 +39,8 @@ from .._wire import (
 __all__ = ["Carry", "HandedConnection", "HandedServer", "HandedWire"]
 
 _NO_CLOSE_FRAME = 1006
+# Bound once: an enum finds a member by name more slowly than all else that goes on for a message.
+_OPEN, _REMOTE_CLOSING, _CLOSED = WireState.OPEN, WireState.REMOTE_CLOSING, WireState.CLOSED
 _EVENTS = frozenset(events.SERVER_EVENTS.values())
 _TOLD = _EVENTS - {events.Error}
 """What a client is told as it was handed over: complaints may hold a credential."""
@@ -92,10 +94,12 @@ class HandedWire:
 
     def data_to_send(self) -> Any:
         """Takes what is to be sent."""
-        output, self._output = self._output, []
-        if self.state is WireState.REMOTE_CLOSING:
+        if self.state is _REMOTE_CLOSING:
             self._move(WireInput.ANSWER_TAKEN)
-        return output or b""
+        if not self._output:
+            return b""
+        output, self._output = self._output, []
+        return output
 
     def receive_data(self, data: Any) -> None:
         """Takes what another such wire has sent."""
@@ -110,12 +114,12 @@ class HandedWire:
 
     @property
     def _listens(self) -> bool:
-        return self.state is not WireState.REMOTE_CLOSING and self.state is not WireState.CLOSED
+        return self.state is not _REMOTE_CLOSING and self.state is not _CLOSED
 
     def receive_eof(self) -> None:
         """No more will come."""
-        if self.state in (WireState.CLOSED, WireState.REMOTE_CLOSING):
-            self.state = WireState.CLOSED
+        if not self._listens:
+            self.state = _CLOSED
             return
         by_peer = self.state is not WireState.LOCAL_CLOSING
         self._move(WireInput.ENDED)
@@ -163,12 +167,12 @@ class HandedWire:
         self.events.append(WireClosed(_NO_CLOSE_FRAME, "", by_peer=True, clean=False))
 
     def _take_ping(self, ping: Ping) -> None:
-        if self.state is WireState.OPEN:
+        if self.state is _OPEN:
             self._output.append(Pong(ping.payload))
         self.events.append(ping)
 
     def _take_close(self, frame: CloseFrame) -> None:
-        opened = self.state is WireState.OPEN
+        opened = self.state is _OPEN
         if opened:
             self._output.append(CloseFrame(frame.code, ""))
         self._move(WireInput.CLOSE_RECEIVED)
@@ -206,7 +210,7 @@ class HandedConnection(Connection):
     def send(self, event: events.ClientEvent) -> None:
         """Queues an event; nothing where the connection is not open."""
         wire: Any = self._wire
-        if wire is not None and self.state in CONNECTED and wire.state is WireState.OPEN:
+        if wire is not None and self.state in CONNECTED and wire.state is _OPEN:
             wire.send_text(event)
 
 
@@ -227,8 +231,8 @@ class HandedServer(ServerProtocol):
     def data_to_send(self) -> bytes:
         """All that is queued for the client."""
         wire = self._handed
-        if wire.state is WireState.OPEN:
-            wire.send_all(self.session.messages_to_send())
+        if wire.state is _OPEN and (messages := self.session.messages_to_send()):
+            wire.send_all(messages)
         return cast("bytes", wire.data_to_send())
 
     def _take_wire_event(self, event: Any, now: float) -> None:

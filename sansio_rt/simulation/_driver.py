@@ -35,6 +35,8 @@ from ._trace import brief_event
 EPOCH_S = 1.8e9
 """The wall clock's time, in Unix seconds, when virtual time is 0."""
 
+_CLOSING = ConnectionState.CLOSING  # bound once: asked for with each command
+
 __all__ = ["EPOCH_S", "Carried", "Driver", "Issued", "Unreachable"]
 
 
@@ -328,7 +330,7 @@ class Driver:
     def must_wait(self) -> bool:
         """Whether a command has to wait until the session is ready again."""
         client = self.client
-        return not self.ready or client.reconnecting or client.state is ConnectionState.CLOSING
+        return not self.ready or client.reconnecting or client.state is _CLOSING
 
     def ask(self, label: str, call: Callable[[], Any]) -> None:
         """Makes a command, or waits until one can be made.
@@ -339,8 +341,8 @@ class Driver:
         """
         if self.closed is not None:
             return
-        if self._time_told != self._clock.now and not self.must_wait:
-            self.handle_timer()  # which may end the connection
+        if self.next is not None and self._time_told != self._clock.now and not self.must_wait:
+            self.handle_timer()  # the next connection takes over at any quiet moment; else none is due
         if self.must_wait:
             self.waiting.append((label, call))
             return
@@ -358,7 +360,7 @@ class Driver:
             return
         if self._note is not None and label != "push":
             self._note(f"caller: {label}: {made!r}"[:200])
-        if isinstance(made, Command):
+        if type(made) is Command:
             self._keep(made, label)
         elif is_array(made):
             for command in made:
@@ -372,6 +374,8 @@ class Driver:
     def _serving_number(self) -> int:
         """That of the client's own link: it may have been replaced and not have said so yet."""
         link = self.client.link
+        if self.serving is not None and self.serving.link is link:
+            return self.serving.number
         for carried in self._carried.values():
             if carried.link is link:
                 return carried.number

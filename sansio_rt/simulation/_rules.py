@@ -48,6 +48,7 @@ __all__ = [
 ]
 
 _OUTLIVE = (CommandKind.CREATE_ITEM, CommandKind.DELETE_ITEM)
+_ACKNOWLEDGED = Outcome.ACKNOWLEDGED  # bound once: looked for at the end of each command
 
 
 class CommandsEndOnce(Invariant):
@@ -70,7 +71,7 @@ class CommandsEndOnce(Invariant):
             self.broken(f"{command!r} was said to have ended")
         if command.event_id in self._ended:
             self.broken(f"{command!r} ended twice")
-        if (command.error is None) is not (command.outcome is Outcome.ACKNOWLEDGED):
+        if (command.error is None) is not (command.outcome is _ACKNOWLEDGED):
             self.broken(f"{command!r} has the error {command.error!r}")
         self._ended.add(command.event_id)
         self._open.pop(command.event_id, None)
@@ -378,14 +379,17 @@ class ConfigurationHolds(Invariant):
             return
         if client.acknowledged != client.wanted:
             self.broken(f"{client.wanted} is wanted, {client.acknowledged} was acknowledged")
-        late = any(
+        theirs = service.session.session.instructions
+        ours = client.wanted.instructions
+        if theirs != ours and not (isinstance(ours, UnsetType) or self._gave_up()):
+            self.broken(f"{ours!r} is wanted, the server has {theirs!r}")
+
+    def _gave_up(self) -> bool:
+        """Whether the answer to an update did not come in time, so that nobody knows what is in force."""
+        return any(
             issued.command.kind is CommandKind.UPDATE and issued.command.outcome is Outcome.DEADLINE
             for issued in self.world.driver.issued.values()
         )
-        theirs = service.session.session.instructions
-        ours = client.wanted.instructions
-        if not (late or isinstance(ours, UnsetType)) and theirs != ours:
-            self.broken(f"{ours!r} is wanted, the server has {theirs!r}")
 
 
 class NothingIsStray(Invariant):

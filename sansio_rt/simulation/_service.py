@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
@@ -21,16 +22,6 @@ from ._trace import brief_message
 from ._watched_session import Taken, WatchedSession
 
 __all__ = ["Service", "Taken"]
-
-
-_NOTED = frozenset(
-    {
-        events.ResponseCreated,
-        events.ResponseDone,
-        events.InputAudioBufferCommitted,
-        events.Error,
-    }
-)
 
 
 class _Reply:
@@ -98,7 +89,13 @@ class Service:
             pace=pace,
             epoch_s=epoch_s,
         )
-        kinds = _NOTED if note is None else None
+        self._notes: dict[type, Callable[[Any], None]] = {
+            events.ResponseCreated: self._on_created,
+            events.ResponseDone: self._on_done,
+            events.InputAudioBufferCommitted: self._on_committed,
+            events.Error: self._on_error,
+        }
+        kinds = self._notes.keys() if note is None else None
         self.session.watch(clock, self._took, self._said, carry, kinds=kinds)
         handed = carry is Carry.MESSAGES
         self.protocol = (HandedServer if handed else ServerProtocol)(self.session)
@@ -264,22 +261,27 @@ class Service:
             self.last_block = block
 
     def _said(self, event: events.ServerEvent) -> None:
-        match event:
-            case events.ResponseCreated(response=response):
-                self.begun.add(response.id)
-                if response.conversation_id is not None:
-                    metadata = response.metadata if isinstance(response.metadata, dict) else {}
-                    self.active = response.id
-                    self.asked_by = metadata.get("client_event_id")
-            case events.ResponseDone(response=response):
-                if response.id == self.active:
-                    self.active = self.asked_by = None
-            case events.InputAudioBufferCommitted(item_id=item_id):
-                self._committed.add(item_id)
-                self.heard -= self.heard_of_item.get(item_id, Counter())
-            case events.Error(error=details):
-                self.errors.append(details)
-            case _:
-                pass
+        note = self._notes.get(type(event))
+        if note is not None:
+            note(event)
         if self._note is not None:
             self._note(f"server {self.number} -> {brief_message(events.encode(event))}")
+
+    def _on_created(self, event: events.ResponseCreated) -> None:
+        response = event.response
+        self.begun.add(response.id)
+        if response.conversation_id is not None:
+            metadata = response.metadata if isinstance(response.metadata, dict) else {}
+            self.active = response.id
+            self.asked_by = metadata.get("client_event_id")
+
+    def _on_done(self, event: events.ResponseDone) -> None:
+        if event.response.id == self.active:
+            self.active = self.asked_by = None
+
+    def _on_committed(self, event: events.InputAudioBufferCommitted) -> None:
+        self._committed.add(event.item_id)
+        self.heard -= self.heard_of_item.get(event.item_id, Counter())
+
+    def _on_error(self, event: events.Error) -> None:
+        self.errors.append(event.error)

@@ -7,7 +7,6 @@ connection may live whose session says nothing any more.
 from __future__ import annotations
 
 from collections.abc import Callable, Set
-from itertools import compress
 from typing import Any
 
 import msgspec
@@ -152,7 +151,7 @@ class WatchedSession(ServerSession):
         """
         self.clock, self.took, self.said = clock, took, said
         self._outbox.write = None
-        self._carry = carry
+        self._writes = carry is Carry.BYTES
         self._kinds = kinds
         self.faults: list[AnswerFault] = []
         self.answered: set[str] = set()
@@ -198,19 +197,19 @@ class WatchedSession(ServerSession):
 
     def messages_to_send(self) -> list[Any]:
         """What was said, and what no session says; nothing where it is mute."""
-        ready, self._ready, odd = self._ready + self._made(), [], self.odd
-        if odd:
-            self.odd = []
+        messages: list[Any] = self._ready + self._made()
+        if messages:
+            self._ready = []
+        odd, self.odd = self.odd, []
         if self.mute:
             return []
-        messages: list[Any] = ready
-        if self._carry is Carry.BYTES:
-            messages = [events.encode(event) for event in ready]
+        if self._writes:
+            messages = [events.encode(event) for event in messages]
         return messages + odd if odd else messages
 
     def say(self, message: bytes) -> None:
         """Sends any text message to the client."""
-        self.odd.append(message if self._carry is Carry.BYTES else TextMessage(message))
+        self.odd.append(message if self._writes else TextMessage(message))
 
     def close(self) -> None:
         """It is over, and what it had to say, too."""
@@ -226,10 +225,11 @@ class WatchedSession(ServerSession):
 
     def _made(self) -> list[events.ServerEvent]:
         made: list[events.ServerEvent] = self._outbox.take_messages()
-        kinds = self._kinds
-        shown = made if kinds is None else compress(made, map(kinds.__contains__, map(type, made)))
-        for event in shown:
-            self.said(event)
+        if made:
+            kinds = self._kinds
+            for event in made:
+                if kinds is None or type(event) in kinds:
+                    self.said(event)
         return made
 
     def _give(self, event_id: str | None, answer: list[events.ServerEvent]) -> None:

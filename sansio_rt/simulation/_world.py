@@ -184,8 +184,9 @@ class World:
         self.driver.connect()
         end = START_S
         for action in self.plan.actions:
-            end = max(end, START_S + action.at_s)
-            self.at(START_S + action.at_s, partial(self._perform, action))
+            when = START_S + action.at_s
+            end = max(end, when)
+            self.at(when, partial(self._perform, action))
         self._step_until(end)
         self._heal()
         self._settle_down()
@@ -253,13 +254,16 @@ class World:
 
     def _next_time(self) -> float | None:
         """When the next thing happens, or None; what has a deadline is kept for that step."""
-        when = self._agenda[0][0] if self._agenda else _NEVER
-        self._client_due = self._peer_due = _NEVER
-        if self.driver.closed is None:
-            self._client_due = _or_never(self.client.next_deadline())
+        client_due = None if self.driver.closed is not None else self.client.next_deadline()
+        self._client_due = when = _NEVER if client_due is None else client_due
+        self._peer_due = _NEVER
         for _, peer in self._peers:
-            self._peer_due = min(self._peer_due, _or_never(peer.next_deadline()))
-        when = min(when, self._client_due, self._peer_due)
+            due = peer.next_deadline()
+            if due is not None and due < self._peer_due:
+                self._peer_due = due
+                when = min(when, due)
+        if self._agenda and self._agenda[0][0] < when:
+            when = self._agenda[0][0]
         return None if when == _NEVER else when
 
     def _step(self, when: float) -> None:
