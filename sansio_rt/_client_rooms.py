@@ -36,7 +36,6 @@ from ._session_events import (
 )
 from ._sources import CountingBytes, IdSource, RandomBytes, SequentialIds
 from ._tray import Tray
-from .events._plain import is_plain
 
 __all__ = ["ClientRooms", "ClientSettings"]
 
@@ -185,7 +184,7 @@ class ClientRooms:
     def _check(self, event: events.ClientEvent) -> None:
         events.check(event)
         if self.endpoint.dialect.is_beta or (
-            type(event) is events.SessionUpdate and not is_plain(event)
+            type(event) is events.SessionUpdate and _says_more(event.session)
         ):
             _dialects.encode(self.endpoint.dialect, event)  # refuses what it cannot say
 
@@ -226,3 +225,8 @@ class ClientRooms:
     def _on_broken(self, error: SchemaError) -> None:
         self.broken_messages += 1
         self._tray.session_events.append(MessageBroken(error=error))
+
+
+def _says_more(session: events.SessionObject) -> bool:
+    """Whether there are settings beside those that the GA is known to have."""
+    return session.extra is not events.NO_EXTRA or type(session) is events.UnknownSession
