@@ -19,7 +19,7 @@ def is_plain(struct: WireObject) -> bool:
         return False
     for name in nesting(type(struct)):
         value = getattr(struct, name)
-        if value is not UNSET and not _is_plain_value(value):
+        if value and not _is_plain_value(value):  # what is empty or left out has nothing inside
             return False
     return True
 
@@ -129,7 +129,10 @@ def may_hold_non_finite(value: Any) -> bool:
         return type(value) not in _LEAVES
     if _LEAVES.issuperset(map(type, inside)):
         return False
-    return any(type(element) not in _LEAVES and may_hold_non_finite(element) for element in inside)
+    return any(
+        type(element) not in _LEAVES and may_hold_non_finite(element)
+        for element in filter(None, inside)  # what is empty or left out has nothing inside
+    )
 
 
 def refuse_non_finite(struct: WireObject) -> None:
