@@ -31,7 +31,7 @@ __all__ = [
 _encode = msgspec.json.Encoder().encode
 _OBJECT_BYTES = 512
 _MOST_ANNOUNCED = 64
-_STATUS_RANK: dict[object, int] = {"in_progress": 0, "incomplete": 1, "completed": 1}
+_ENDED = ("incomplete", "completed")
 _WITH_AUDIO = (events.InputAudio, events.OutputAudio)
 _WORDS: dict[type, str] = {
     events.InputText: "text",
@@ -234,7 +234,9 @@ class Conversation:
         Raises:
             RemoteProtocolError: All items hold too much.
         """
-        self._keep(entry, _newer(entry.item, without_audio(item)))
+        item = without_audio(item)
+        if item != entry.item:  # much is told twice as it is
+            self._keep(entry, _newer(entry.item, item))
 
     def insert(
         self, item_id: str, item: events.Item, previous_item_id: str | UnsetType | None = UNSET
@@ -441,8 +443,7 @@ def _has_audio(part: events.Part) -> bool:
 def _newer(known: events.Item, told: events.Item) -> events.Item:
     """The newer of two forms of an item: status moves forward, what was confirmed is not dropped (C9)."""
     # Of an item without a status, or with one of its own, any form is newer than the one before.
-    told_rank = _STATUS_RANK.get(getattr(told, "status", None), 1)
-    if told_rank < _STATUS_RANK.get(getattr(known, "status", None), 0):
+    if getattr(told, "status", None) == "in_progress" and getattr(known, "status", None) in _ENDED:
         return known
     if isinstance(known, events.Message) and isinstance(told, events.Message):
         return _keep_transcripts(known, told)

@@ -76,14 +76,15 @@ class History:
         """
         if isinstance(previous_item_id, str) and previous_item_id:
             self._check_place(previous_item_id)
-        item_id = item_id_of(item)
+        item_id, replaces = item_id_of(item), False
         if not item_id:
             item_id = self._tray.ids("item")
             item = _with_id(item, item_id)
         else:
             self._check_free(item_id)
+            replaces = self.is_going(item_id)
         command = Command(self._tray.ids("event"), CommandKind.CREATE_ITEM, item_id)
-        command.replaces = self.is_going(item_id)
+        command.replaces = replaces
         event = events.ConversationItemCreate(
             item=item, previous_item_id=previous_item_id, event_id=command.event_id
         )
@@ -250,7 +251,7 @@ class History:
     def _on_added(
         self, event: events.ConversationItemAdded | events.ConversationItemCreated
     ) -> None:
-        item_id = item_id_of(event.item)
+        item_id = event.item.id or ""
         if not item_id:
             self._tray.session_events.append(
                 StrayEvent(event=event, reason="an item without an id")
@@ -296,7 +297,7 @@ class History:
             self._tray.acknowledge(deletion, creation.key)
 
     def _on_done(self, event: events.ConversationItemDone) -> None:
-        item_id = item_id_of(event.item)
+        item_id = event.item.id or ""
         entry = self._conversation.get(item_id)
         if entry is not None:
             self._conversation.renew(entry, event.item)
@@ -373,6 +374,9 @@ def message_parts(content: Content, role: str) -> list[events.Part]:
     Raises:
         LocalProtocolError: There is nothing in it.
     """
+    text_part = events.OutputText if role == "assistant" else events.InputText
+    if isinstance(content, str) and content:  # as nearly all are
+        return [text_part(text=content)]
     given: list[str | events.Part] = (
         [content]
         if isinstance(content, str) or not isinstance(content, Sequence)
@@ -380,5 +384,4 @@ def message_parts(content: Content, role: str) -> list[events.Part]:
     )
     if not given or given == [""]:
         raise LocalProtocolError("the message is empty; give text, or at least one content part")
-    text_part = events.OutputText if role == "assistant" else events.InputText
     return [text_part(text=part) if isinstance(part, str) else part for part in given]
