@@ -260,10 +260,11 @@ class CommandTable:
 
     def _end(self, command: Command, outcome: Outcome, error: RealtimeError | None) -> Command:
         del self._by_id[command.event_id]
-        same = self._by_key[command.kind, command.key]
+        key = command.kind, command.key
+        same = self._by_key[key]
         del same[command.event_id]
         if not same:
-            del self._by_key[command.kind, command.key]
+            del self._by_key[key]
         command.outcome = outcome
         command.error = error
         return command

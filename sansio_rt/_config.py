@@ -33,6 +33,8 @@ DEFAULT_TURN_DETECTION = events.ServerVad(
     interrupt_response=True,
 )
 
+_NO_INPUT, _NO_OUTPUT, _NO_AUDIO = events.AudioInput(), events.AudioOutput(), events.AudioConfig()
+
 TurnDetection = events.ServerVad | events.SemanticVad
 ToolDefinition = Tool | events.FunctionTool | events.McpTool
 ToolSource = ToolDefinition | Callable[..., Any]
@@ -191,14 +193,14 @@ class SessionConfig(Struct, frozen=True, kw_only=True):
             format=_format_to_wire(self.output_audio_format), voice=self.voice, speed=self.speed
         )
         audio = events.AudioConfig(
-            input=audio_input if audio_input != events.AudioInput() else UNSET,
-            output=audio_output if audio_output != events.AudioOutput() else UNSET,
+            input=audio_input if audio_input != _NO_INPUT else UNSET,
+            output=audio_output if audio_output != _NO_OUTPUT else UNSET,
         )
         return events.RealtimeSession(
             model=self.model,
             instructions=self.instructions,
             output_modalities=_listed(self.output_modalities),
-            audio=audio if audio != events.AudioConfig() else UNSET,
+            audio=audio if audio != _NO_AUDIO else UNSET,
             tools=tools_to_wire(self.tools),
             tool_choice=tool_choice_to_wire(self.tool_choice, self.tools),
             max_output_tokens=self.max_output_tokens,
