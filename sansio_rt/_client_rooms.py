@@ -184,7 +184,7 @@ class ClientRooms:
     def _check(self, event: events.ClientEvent) -> None:
         events.check(event)
         if self.endpoint.dialect.is_beta or (
-            type(event) is events.SessionUpdate and _says_more(event.session)
+            type(event) is events.SessionUpdate and event.session.extra is not events.NO_EXTRA
         ):
             _dialects.encode(self.endpoint.dialect, event)  # refuses what it cannot say
 
@@ -225,8 +225,3 @@ class ClientRooms:
     def _on_broken(self, error: SchemaError) -> None:
         self.broken_messages += 1
         self._tray.session_events.append(MessageBroken(error=error))
-
-
-def _says_more(session: events.SessionObject) -> bool:
-    """Whether there are settings beside those that the GA is known to have."""
-    return session.extra is not events.NO_EXTRA or type(session) is events.UnknownSession
