@@ -85,6 +85,7 @@ class ClientRooms:
         self.broken_messages = 0
         self._commands = CommandTable(self.limits.max_pending_commands)
         self._tray = Tray(settings.ids or SequentialIds(), self._commands, self._check)
+        self._happened = self._tray.session_events
         self._random_bytes = settings.random_bytes or CountingBytes()
         self._connection = Connection(endpoint, self.limits, self._random_bytes)
         patience = self.timing.answer_timeout_s
@@ -163,7 +164,7 @@ class ClientRooms:
 
     def next_event(self) -> SessionEvent | None:
         """The next thing that happened, or None until more bytes, commands or time come."""
-        return self._tray.session_events.popleft() if self._tray.session_events else None
+        return self._happened.popleft() if self._happened else None
 
     # --- steps ------------------------------------------------------------------------------
 
