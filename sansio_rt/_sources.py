@@ -8,7 +8,6 @@ prefix that no other client of the same conversation has; `trio_rt` does both.
 from __future__ import annotations
 
 import hashlib
-import itertools
 from collections.abc import Callable
 
 __all__ = ["CountingBytes", "IdSource", "RandomBytes", "SequentialIds"]
@@ -30,10 +29,11 @@ class SequentialIds:
 
     def __init__(self, prefix: str = "") -> None:
         self._prefix = prefix
-        self._numbers = itertools.count(1)
+        self._count = 0
 
     def __call__(self, kind: str) -> str:
-        return f"{kind}_{self._prefix}{next(self._numbers)}"
+        self._count += 1
+        return f"{kind}_{self._prefix}{self._count}"
 
 
 class CountingBytes:

@@ -129,10 +129,7 @@ def may_hold_non_finite(value: Any) -> bool:
         return type(value) not in _LEAVES
     if _LEAVES.issuperset(map(type, inside)):
         return False
-    return any(
-        type(element) not in _LEAVES and may_hold_non_finite(element)
-        for element in filter(None, inside)  # what is empty or left out has nothing inside
-    )
+    return any(type(element) not in _LEAVES and may_hold_non_finite(element) for element in inside)
 
 
 def refuse_non_finite(struct: WireObject) -> None:
