@@ -53,6 +53,9 @@ class TranscriptState(enum.Enum):
     FAILED = "failed"
 
 
+_NO_TRANSCRIPT = TranscriptState.NONE
+
+
 class Placement(enum.Enum):
     """What taking in an item did to the mirror."""
 
@@ -97,7 +100,7 @@ class ConversationItem:
     def __init__(self, item_id: str, item: events.Item) -> None:
         self.id: Final = item_id
         self.item: events.Item = item
-        self.transcript_state = TranscriptState.NONE
+        self.transcript_state = _NO_TRANSCRIPT
         self.size_bytes = 0
         self.received_ms = 0.0
         self.heard_ms: int | None = None
@@ -226,7 +229,8 @@ class Conversation:
         if known is not None:
             self.renew(known, item)
             return Placement.UPDATED
-        return self.insert(item_id, item, previous_item_id)[1]
+        _, orphaned = self.insert(item_id, item, previous_item_id)
+        return Placement.ORPHANED if orphaned else Placement.INSERTED
 
     def renew(self, entry: ConversationItem, item: events.Item) -> None:
         """Takes over what the server tells of an item that is known.
@@ -240,11 +244,11 @@ class Conversation:
 
     def insert(
         self, item_id: str, item: events.Item, previous_item_id: str | UnsetType | None = UNSET
-    ) -> tuple[ConversationItem, Placement]:
+    ) -> tuple[ConversationItem, bool]:
         """Takes in an item that is not known yet; arguments and errors are those of `put`.
 
         Returns:
-            Its entry, and whether the item before it was found.
+            Its entry, and whether it is an orphan: the item before it is not known.
         """
         self._announced.pop(item_id, None)
         if len(self._index) >= self._max_items:
@@ -255,18 +259,18 @@ class Conversation:
         entry = ConversationItem(item_id, item)
         self._keep(entry, item)
         previous = self._tail
-        placement = Placement.INSERTED
+        orphaned = False
         if previous_item_id is None:
             previous = None
         elif previous_item_id is not UNSET:
             known = self._index.get(previous_item_id)
             if known is None:
-                placement = Placement.ORPHANED
+                orphaned = True
             else:
                 previous = known
         self._index[item_id] = entry
         self._link(entry, previous)
-        return entry, placement
+        return entry, orphaned
 
     def announce(self, item_id: str, previous_item_id: str | None) -> None:
         """Notes that the server has made an item of what was said, and is about to tell it.

@@ -10,7 +10,7 @@ from msgspec import UNSET, UnsetType
 
 from . import events
 from ._commands import Command, CommandKind
-from ._conversation import Conversation, ConversationItem, Placement, item_id_of, text_of
+from ._conversation import Conversation, ConversationItem, item_id_of, text_of
 from ._diff import ROOT, CreateItem, DeleteItem, diff, merge
 from ._errors import LocalProtocolError
 from ._past import as_history, as_spoken, is_heard_only, same_content
@@ -263,12 +263,8 @@ class History:
             self._settle_deletion_before(command)
         entry = self._conversation.get(item_id)
         if entry is None:
-            entry, placement = self._conversation.insert(
-                item_id, event.item, event.previous_item_id
-            )
-            self._tray.session_events.append(
-                ItemAdded(entry=entry, orphaned=placement is Placement.ORPHANED)
-            )
+            entry, orphaned = self._conversation.insert(item_id, event.item, event.previous_item_id)
+            self._tray.session_events.append(ItemAdded(entry=entry, orphaned=orphaned))
         else:
             self._conversation.renew(entry, event.item)
         self._tray.acknowledge(command, entry)
