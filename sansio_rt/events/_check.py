@@ -279,7 +279,7 @@ def _looked_at(struct: type[WireObject]) -> tuple[tuple[tuple[str, Rule], ...], 
 
 def _problem_inside(value: Any) -> str | None:
     """What is wrong inside of a field, behind the rest of its path; unknown objects have no rules."""
-    kind: type[object] = type(value)  # exact, as of all that was read
+    kind = value.__class__  # exact, as of all that was read
     if kind is list:
         for index, element in enumerate(value):
             problem = _problem_inside(element)
