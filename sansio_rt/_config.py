@@ -150,16 +150,17 @@ class SessionConfig(Struct, frozen=True, kw_only=True):
             attached: The session joins a call that exists; its audio formats are left alone (row S8).
             model: The endpoint's model, where that is what a session calls it.
         """
+        of_dialect = DEFAULTS[dialect]
         defaults: dict[str, Any] = {
-            "voice": DEFAULTS[dialect].voice,
+            "voice": of_dialect.voice,
             "output_modalities": ["audio"],
             "turn_detection": DEFAULT_TURN_DETECTION,
-            "transcription": events.Transcription(model=DEFAULTS[dialect].transcription_model),
+            "transcription": events.Transcription(model=of_dialect.transcription_model),
             "tool_choice": "auto",
             "max_output_tokens": "inf",
         }
-        if DEFAULTS[dialect].temperature is not None:
-            defaults["temperature"] = DEFAULTS[dialect].temperature
+        if of_dialect.temperature is not None:
+            defaults["temperature"] = of_dialect.temperature
         if model is not None:
             defaults["model"] = model
         if not attached:
