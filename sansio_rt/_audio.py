@@ -294,6 +294,9 @@ class AudioChunker:
                 f"data has {size} bytes, which is not a whole number of "
                 f"{self._bytes_per_sample}-byte samples; push whole samples"
             )
+        if len(self._partial) + size < frame_bytes:  # as most pieces of a live stream
+            self._partial += data
+            return []
         return self._cut(data, size)
 
     def _cut(self, data: bytes | bytearray, size: int) -> list[bytes]:
@@ -303,8 +306,6 @@ class AudioChunker:
         if self._partial:
             position = frame_bytes - len(self._partial)
             self._partial += data[:position]
-            if size < position:
-                return frames
             frames.append(bytes(self._partial))
             self._partial.clear()
         end = size - (size - position) % frame_bytes

@@ -23,6 +23,8 @@ from ._wire import HandshakeAccepted, Ping, Pong, WireClosed, WireFailed, WireRe
 
 __all__ = ["ClientCore"]
 
+# Looked up once, since they are asked with each message: before Python 3.12 an enum answers slowly.
+_READY, _REPLAYING = ConnectionState.READY, ConnectionState.REPLAYING
 _NOT_TOLD = frozenset({Ping, Pong})  # by the WebSocket, which may outlive the session behind it
 
 
@@ -134,19 +136,15 @@ class ClientCore(ClientLife):
         """Hands the client events that were laid down to the connection."""
         state = self._connection.state
         self._responses.clean_up()
-        if (
-            self._requests.arbiter.waiting
-            and state is ConnectionState.READY
-            and self._configuration.settled
-        ):
+        if self._requests.arbiter.waiting and state is _READY and self._configuration.settled:
             self._requests.send_ready()
         queue = self._tray.client_events
         while queue:
             self._send(queue.popleft())
-        if state is ConnectionState.REPLAYING:
+        if state is _REPLAYING:
             if self._replay.settled:
                 self._on_replayed()
-        elif self._handover.successor is not None and state is ConnectionState.READY:
+        elif self._handover.successor is not None and state is _READY:
             self._consider_handover()
 
     def _consider_handover(self) -> None:

@@ -36,7 +36,6 @@ from ._session_events import (
 )
 from ._sources import CountingBytes, IdSource, RandomBytes, SequentialIds
 from ._tray import Tray
-from .events._plain import is_plain
 
 __all__ = ["ClientRooms", "ClientSettings"]
 
@@ -86,6 +85,7 @@ class ClientRooms:
         self.broken_messages = 0
         self._commands = CommandTable(self.limits.max_pending_commands)
         self._tray = Tray(settings.ids or SequentialIds(), self._commands, self._check)
+        self._happened = self._tray.session_events
         self._random_bytes = settings.random_bytes or CountingBytes()
         self._connection = Connection(endpoint, self.limits, self._random_bytes)
         patience = self.timing.answer_timeout_s
@@ -164,7 +164,7 @@ class ClientRooms:
 
     def next_event(self) -> SessionEvent | None:
         """The next thing that happened, or None until more bytes, commands or time come."""
-        return self._tray.session_events.popleft() if self._tray.session_events else None
+        return self._happened.popleft() if self._happened else None
 
     # --- steps ------------------------------------------------------------------------------
 
@@ -185,7 +185,7 @@ class ClientRooms:
     def _check(self, event: events.ClientEvent) -> None:
         events.check(event)
         if self.endpoint.dialect.is_beta or (
-            type(event) is events.SessionUpdate and not is_plain(event)
+            type(event) is events.SessionUpdate and event.session.extra is not events.NO_EXTRA
         ):
             _dialects.encode(self.endpoint.dialect, event)  # refuses what it cannot say
 

@@ -51,6 +51,9 @@ class Outcome(enum.Enum):
     CONNECTION_ENDED = "connection ended"
 
 
+_ACKNOWLEDGED = Outcome.ACKNOWLEDGED
+
+
 class Command:
     """One event that we sent, or are about to send, and what became of it.
 
@@ -207,7 +210,7 @@ class CommandTable:
     def acknowledge(self, command: Command, value: Any = None) -> Command:
         """Ends a command well."""
         command.value = value
-        return self._end(command, Outcome.ACKNOWLEDGED, None)
+        return self._end(command, _ACKNOWLEDGED, None)
 
     def refuse(self, command: Command, error: RealtimeError) -> Command:
         """Ends a command with the service's refusal."""
@@ -260,10 +263,11 @@ class CommandTable:
 
     def _end(self, command: Command, outcome: Outcome, error: RealtimeError | None) -> Command:
         del self._by_id[command.event_id]
-        same = self._by_key[command.kind, command.key]
+        key = command.kind, command.key
+        same = self._by_key[key]
         del same[command.event_id]
         if not same:
-            del self._by_key[command.kind, command.key]
+            del self._by_key[key]
         command.outcome = outcome
         command.error = error
         return command

@@ -33,6 +33,8 @@ DEFAULT_TURN_DETECTION = events.ServerVad(
     interrupt_response=True,
 )
 
+_NO_INPUT, _NO_OUTPUT, _NO_AUDIO = events.AudioInput(), events.AudioOutput(), events.AudioConfig()
+
 TurnDetection = events.ServerVad | events.SemanticVad
 ToolDefinition = Tool | events.FunctionTool | events.McpTool
 ToolSource = ToolDefinition | Callable[..., Any]
@@ -148,16 +150,17 @@ class SessionConfig(Struct, frozen=True, kw_only=True):
             attached: The session joins a call that exists; its audio formats are left alone (row S8).
             model: The endpoint's model, where that is what a session calls it.
         """
+        of_dialect = DEFAULTS[dialect]
         defaults: dict[str, Any] = {
-            "voice": DEFAULTS[dialect].voice,
+            "voice": of_dialect.voice,
             "output_modalities": ["audio"],
             "turn_detection": DEFAULT_TURN_DETECTION,
-            "transcription": events.Transcription(model=DEFAULTS[dialect].transcription_model),
+            "transcription": events.Transcription(model=of_dialect.transcription_model),
             "tool_choice": "auto",
             "max_output_tokens": "inf",
         }
-        if DEFAULTS[dialect].temperature is not None:
-            defaults["temperature"] = DEFAULTS[dialect].temperature
+        if of_dialect.temperature is not None:
+            defaults["temperature"] = of_dialect.temperature
         if model is not None:
             defaults["model"] = model
         if not attached:
@@ -191,14 +194,14 @@ class SessionConfig(Struct, frozen=True, kw_only=True):
             format=_format_to_wire(self.output_audio_format), voice=self.voice, speed=self.speed
         )
         audio = events.AudioConfig(
-            input=audio_input if audio_input != events.AudioInput() else UNSET,
-            output=audio_output if audio_output != events.AudioOutput() else UNSET,
+            input=audio_input if audio_input != _NO_INPUT else UNSET,
+            output=audio_output if audio_output != _NO_OUTPUT else UNSET,
         )
         return events.RealtimeSession(
             model=self.model,
             instructions=self.instructions,
             output_modalities=_listed(self.output_modalities),
-            audio=audio if audio != events.AudioConfig() else UNSET,
+            audio=audio if audio != _NO_AUDIO else UNSET,
             tools=tools_to_wire(self.tools),
             tool_choice=tool_choice_to_wire(self.tool_choice, self.tools),
             max_output_tokens=self.max_output_tokens,

@@ -59,6 +59,7 @@ class ConnectionInput(enum.Enum):
 
 
 _S, _I = ConnectionState, ConnectionInput
+_OPEN = WireState.OPEN  # looked up once: before Python 3.12 an enum answers slowly
 
 TRANSITIONS: Mapping[ConnectionState, Mapping[ConnectionInput, ConnectionState]] = {
     _S.IDLE: {_I.CONNECT: _S.CONNECTING, _I.CLOSE: _S.CLOSED},
@@ -156,11 +157,7 @@ class Connection:
 
     def send(self, event: events.ClientEvent) -> None:
         """Queues an event; nothing where the connection is not open."""
-        if (
-            self._wire is not None
-            and self.state in CONNECTED
-            and self._wire.state is WireState.OPEN
-        ):
+        if self._wire is not None and self.state in CONNECTED and self._wire.state is _OPEN:
             self._wire.send_text(_dialects.encode(self._dialect, event))
 
     def close(self, code: int, reason: str) -> None:

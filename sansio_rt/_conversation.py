@@ -31,7 +31,7 @@ __all__ = [
 _encode = msgspec.json.Encoder().encode
 _OBJECT_BYTES = 512
 _MOST_ANNOUNCED = 64
-_STATUS_RANK: dict[object, int] = {"in_progress": 0, "incomplete": 1, "completed": 1}
+_ENDED = ("incomplete", "completed")
 _WITH_AUDIO = (events.InputAudio, events.OutputAudio)
 _WORDS: dict[type, str] = {
     events.InputText: "text",
@@ -51,6 +51,9 @@ class TranscriptState(enum.Enum):
     PARTIAL = "partial"
     COMPLETED = "completed"
     FAILED = "failed"
+
+
+_NO_TRANSCRIPT = TranscriptState.NONE
 
 
 class Placement(enum.Enum):
@@ -97,7 +100,7 @@ class ConversationItem:
     def __init__(self, item_id: str, item: events.Item) -> None:
         self.id: Final = item_id
         self.item: events.Item = item
-        self.transcript_state = TranscriptState.NONE
+        self.transcript_state = _NO_TRANSCRIPT
         self.size_bytes = 0
         self.received_ms = 0.0
         self.heard_ms: int | None = None
@@ -226,7 +229,8 @@ class Conversation:
         if known is not None:
             self.renew(known, item)
             return Placement.UPDATED
-        return self.insert(item_id, item, previous_item_id)[1]
+        _, orphaned = self.insert(item_id, item, previous_item_id)
+        return Placement.ORPHANED if orphaned else Placement.INSERTED
 
     def renew(self, entry: ConversationItem, item: events.Item) -> None:
         """Takes over what the server tells of an item that is known.
@@ -234,15 +238,17 @@ class Conversation:
         Raises:
             RemoteProtocolError: All items hold too much.
         """
-        self._keep(entry, _newer(entry.item, without_audio(item)))
+        item = without_audio(item)
+        if item != entry.item:  # much is told twice as it is
+            self._keep(entry, _newer(entry.item, item))
 
     def insert(
         self, item_id: str, item: events.Item, previous_item_id: str | UnsetType | None = UNSET
-    ) -> tuple[ConversationItem, Placement]:
+    ) -> tuple[ConversationItem, bool]:
         """Takes in an item that is not known yet; arguments and errors are those of `put`.
 
         Returns:
-            Its entry, and whether the item before it was found.
+            Its entry, and whether it is an orphan: the item before it is not known.
         """
         self._announced.pop(item_id, None)
         if len(self._index) >= self._max_items:
@@ -253,18 +259,18 @@ class Conversation:
         entry = ConversationItem(item_id, item)
         self._keep(entry, item)
         previous = self._tail
-        placement = Placement.INSERTED
+        orphaned = False
         if previous_item_id is None:
             previous = None
         elif previous_item_id is not UNSET:
             known = self._index.get(previous_item_id)
             if known is None:
-                placement = Placement.ORPHANED
+                orphaned = True
             else:
                 previous = known
         self._index[item_id] = entry
         self._link(entry, previous)
-        return entry, placement
+        return entry, orphaned
 
     def announce(self, item_id: str, previous_item_id: str | None) -> None:
         """Notes that the server has made an item of what was said, and is about to tell it.
@@ -441,8 +447,7 @@ def _has_audio(part: events.Part) -> bool:
 def _newer(known: events.Item, told: events.Item) -> events.Item:
     """The newer of two forms of an item: status moves forward, what was confirmed is not dropped (C9)."""
     # Of an item without a status, or with one of its own, any form is newer than the one before.
-    told_rank = _STATUS_RANK.get(getattr(told, "status", None), 1)
-    if told_rank < _STATUS_RANK.get(getattr(known, "status", None), 0):
+    if getattr(told, "status", None) == "in_progress" and getattr(known, "status", None) in _ENDED:
         return known
     if isinstance(known, events.Message) and isinstance(told, events.Message):
         return _keep_transcripts(known, told)

@@ -99,10 +99,7 @@ class GeneratedMessage:
     def add_text(self, content_index: int, delta: str) -> None:
         """Appends a piece of text or transcript to a content part."""
         self.generation.hold(_PIECE_BYTES + len(delta))
-        pieces = self._texts.get(content_index)
-        if pieces is None:
-            pieces = self._texts[content_index] = []
-        pieces.append(delta)
+        self._texts.setdefault(content_index, []).append(delta)
 
     def finish_text(self, content_index: int, text: str) -> str:
         """Replaces the text of a content part by its final form; gives what no delta had told of it."""

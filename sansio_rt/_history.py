@@ -10,7 +10,7 @@ from msgspec import UNSET, UnsetType
 
 from . import events
 from ._commands import Command, CommandKind
-from ._conversation import Conversation, ConversationItem, Placement, item_id_of, text_of
+from ._conversation import Conversation, ConversationItem, item_id_of, text_of
 from ._diff import ROOT, CreateItem, DeleteItem, diff, merge
 from ._errors import LocalProtocolError
 from ._past import as_history, as_spoken, is_heard_only, same_content
@@ -76,14 +76,15 @@ class History:
         """
         if isinstance(previous_item_id, str) and previous_item_id:
             self._check_place(previous_item_id)
-        item_id = item_id_of(item)
+        item_id, replaces = item_id_of(item), False
         if not item_id:
             item_id = self._tray.ids("item")
             item = _with_id(item, item_id)
         else:
             self._check_free(item_id)
+            replaces = self.is_going(item_id)
         command = Command(self._tray.ids("event"), CommandKind.CREATE_ITEM, item_id)
-        command.replaces = self.is_going(item_id)
+        command.replaces = replaces
         event = events.ConversationItemCreate(
             item=item, previous_item_id=previous_item_id, event_id=command.event_id
         )
@@ -250,7 +251,7 @@ class History:
     def _on_added(
         self, event: events.ConversationItemAdded | events.ConversationItemCreated
     ) -> None:
-        item_id = item_id_of(event.item)
+        item_id = event.item.id or ""
         if not item_id:
             self._tray.session_events.append(
                 StrayEvent(event=event, reason="an item without an id")
@@ -262,12 +263,8 @@ class History:
             self._settle_deletion_before(command)
         entry = self._conversation.get(item_id)
         if entry is None:
-            entry, placement = self._conversation.insert(
-                item_id, event.item, event.previous_item_id
-            )
-            self._tray.session_events.append(
-                ItemAdded(entry=entry, orphaned=placement is Placement.ORPHANED)
-            )
+            entry, orphaned = self._conversation.insert(item_id, event.item, event.previous_item_id)
+            self._tray.session_events.append(ItemAdded(entry=entry, orphaned=orphaned))
         else:
             self._conversation.renew(entry, event.item)
         self._tray.acknowledge(command, entry)
@@ -296,7 +293,7 @@ class History:
             self._tray.acknowledge(deletion, creation.key)
 
     def _on_done(self, event: events.ConversationItemDone) -> None:
-        item_id = item_id_of(event.item)
+        item_id = event.item.id or ""
         entry = self._conversation.get(item_id)
         if entry is not None:
             self._conversation.renew(entry, event.item)
@@ -373,6 +370,9 @@ def message_parts(content: Content, role: str) -> list[events.Part]:
     Raises:
         LocalProtocolError: There is nothing in it.
     """
+    text_part = events.OutputText if role == "assistant" else events.InputText
+    if isinstance(content, str) and content:  # as nearly all are
+        return [text_part(text=content)]
     given: list[str | events.Part] = (
         [content]
         if isinstance(content, str) or not isinstance(content, Sequence)
@@ -380,5 +380,4 @@ def message_parts(content: Content, role: str) -> list[events.Part]:
     )
     if not given or given == [""]:
         raise LocalProtocolError("the message is empty; give text, or at least one content part")
-    text_part = events.OutputText if role == "assistant" else events.InputText
     return [text_part(text=part) if isinstance(part, str) else part for part in given]

@@ -7,7 +7,7 @@ from typing import Any
 
 from . import events
 from ._audio import AudioFormat, AudioFrame
-from ._conversation import Conversation, item_id_of
+from ._conversation import Conversation
 from ._generations import GeneratedCall, GeneratedMessage, Generation
 from ._requests import Requests
 from ._session_events import AudioDelta, CallReady, MessageEnded, MessageStarted, TextDelta
@@ -68,7 +68,7 @@ class ResponseContent:
     ) -> None:
         """Items that no event before told of, or did not finish."""
         for index, item in enumerate(output):
-            item_id = item_id_of(item)
+            item_id = item.id or ""
             if item_id in generation.items:
                 continue
             self._add_item(generation, item_id, item, index)
@@ -166,7 +166,7 @@ class ResponseContent:
             )
             return
         generation.heard_at = self._tray.now
-        self._add_item(generation, item_id_of(event.item), event.item, event.output_index)
+        self._add_item(generation, event.item.id or "", event.item, event.output_index)
 
     def _on_item_done(self, event: events.ResponseOutputItemDone) -> None:
         generation = self._open.get(event.response_id)
@@ -179,7 +179,7 @@ class ResponseContent:
             return
         generation.heard_at = self._tray.now
         item = event.item
-        item_id = item_id_of(item)
+        item_id = item.id or ""
         self._add_item(generation, item_id, item, event.output_index)
         generation.keep_item(item_id, item)
         if isinstance(item, events.Message):
@@ -212,13 +212,11 @@ class ResponseContent:
         self, message: GeneratedMessage, item: events.Message, event: events.ServerEvent
     ) -> None:
         for index, part in enumerate(item.content):
-            match part:
-                case events.OutputAudio(transcript=str(text)) if text:
-                    self._finish_text(message, index, text, True, event)
-                case events.OutputText(text=text) if text:
-                    self._finish_text(message, index, text, False, event)
-                case _:
-                    pass
+            if type(part) is events.OutputAudio:
+                if part.transcript:
+                    self._finish_text(message, index, part.transcript, True, event)
+            elif type(part) is events.OutputText and part.text:
+                self._finish_text(message, index, part.text, False, event)
 
     def _add_item(
         self, generation: Generation, item_id: str, item: events.Item, output_index: int

@@ -25,8 +25,9 @@ from ._watch import SilenceWatch
 
 __all__ = ["Responses"]
 
+_COMPLETED = GenerationStatus.COMPLETED
 _STATUS = {
-    "completed": GenerationStatus.COMPLETED,
+    "completed": _COMPLETED,
     "cancelled": GenerationStatus.CANCELLED,
     "incomplete": GenerationStatus.INCOMPLETE,
     "failed": GenerationStatus.FAILED,
@@ -143,7 +144,7 @@ class Responses:
             reason = details.reason if isinstance(details.reason, str) else ""
             error = details.error if isinstance(details.error, events.ErrorDetails) else None
         status = self._status_of(response)
-        if status is GenerationStatus.COMPLETED and isinstance(response.output, list):
+        if status is _COMPLETED and isinstance(response.output, list):
             self.content.take_output(generation, response.output, event)
         self._end(generation, status, reason=reason, error=error, usage=response.usage)
         self._requests.follow_up(generation)
@@ -175,7 +176,7 @@ class Responses:
 
     @staticmethod
     def _status_of(response: events.Response) -> GenerationStatus:
-        return _STATUS.get(str(response.status), GenerationStatus.COMPLETED)
+        return _STATUS.get(str(response.status), _COMPLETED)
 
     def _begin(self, response: events.Response, reply: PendingReply | None) -> None:
         unwanted = self._requests.is_unwanted(response, reply)

@@ -73,6 +73,11 @@ __all__ = [
 _NO_CODE = 1005  # RFC 6455 7.4.1: the close frame carried no code
 _NO_CLOSE_FRAME = 1006  # RFC 6455 7.4.1: there was no close frame
 
+# Looked up once, since they are asked with each message: before Python 3.12 an enum answers slowly.
+_CONNECTING, _OPEN = WireState.CONNECTING, WireState.OPEN
+_LOCAL_CLOSING, _REMOTE_CLOSING = WireState.LOCAL_CLOSING, WireState.REMOTE_CLOSING
+_TEXT = Opcode.TEXT
+
 # Those of RFC 6455 7.4 and the IANA registry that an endpoint may send and that wsproto knows.
 _PROTOCOL_CLOSE_CODES = frozenset({1000, 1001, 1002, 1003, *range(1007, 1014)})
 
@@ -201,7 +206,7 @@ class Wire:
         """How many bytes `data_to_send` would give, for back-pressure."""
         # Pongs are not queued here: they would pile up where the peer pings and does not read.
         pings = self._reader.unanswered_pings
-        if not pings or self._state is not WireState.OPEN:
+        if not pings or self._state is not _OPEN:
             return self._output_bytes
         return self._output_bytes + sum(
             self._writer.control_frame_bytes(len(each)) for each in pings
@@ -223,7 +228,7 @@ class Wire:
             data = self._output[0] if len(self._output) == 1 else b"".join(self._output)
             self._output.clear()
         self._output_bytes = 0
-        if self._state is WireState.REMOTE_CLOSING:
+        if self._state is _REMOTE_CLOSING:
             self._move(WireInput.ANSWER_TAKEN)
         return data
 
@@ -239,9 +244,9 @@ class Wire:
         if not data:
             return
         piece = bytes(data)  # the same object where it is bytes
-        if self._state is WireState.CONNECTING:
+        if self._state is _CONNECTING:
             piece = self._receive_handshake(piece)
-        if self._state is WireState.OPEN or self._state is WireState.LOCAL_CLOSING:
+        if self._state is _OPEN or self._state is _LOCAL_CLOSING:
             self._reader.receive_data(piece)
             if self._reader.ending is not None:
                 self._end(self._reader.ending)
@@ -277,7 +282,7 @@ class Wire:
         if not is_utf8(message):
             raise LocalProtocolError("send_text: the payload is not UTF-8; encode it first")
         self._queue_pongs()
-        self._queue(self._writer.frame(Opcode.TEXT, message))
+        self._queue(self._writer.frame(_TEXT, message))
 
     def ping(self, payload: bytes | bytearray | memoryview = b"") -> None:
         """Queue a ping; the peer answers with a `Pong` of the same payload.
@@ -423,7 +428,7 @@ class Wire:
         self._events.append(closed)
 
     def _require_open(self, call: str) -> None:
-        if self._state is not WireState.OPEN:
+        if self._state is not _OPEN:
             raise LocalProtocolError(f"{call}: the connection is not open but {self._state.value}")
 
     def _checked_payload(self, call: str, payload: bytes | bytearray | memoryview) -> bytes:

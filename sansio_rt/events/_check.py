@@ -15,7 +15,7 @@ from msgspec import UNSET
 from sansio_rt._errors import LocalProtocolError
 from sansio_rt.events import _client, _items, _response, _session, _translation
 from sansio_rt.events._codec import encode
-from sansio_rt.events._common import ClientEventBase, UnknownObject, WireObject, is_array, is_object
+from sansio_rt.events._common import ClientEventBase, UnknownObject, WireObject
 from sansio_rt.events._convert import Mismatch, struct_converter
 from sansio_rt.events._plain import is_plain, nesting, to_data
 
@@ -262,7 +262,7 @@ def _problem(struct: WireObject) -> str | None:
             return problem
     for name in nests:
         value = getattr(struct, name)
-        if value is not UNSET and value is not None:
+        if value:  # nothing is inside of what is left out, null or empty
             problem = _problem_inside(value)
             if problem:
                 return f"{name}{problem}"
@@ -279,19 +279,21 @@ def _looked_at(struct: type[WireObject]) -> tuple[tuple[tuple[str, Rule], ...], 
 
 def _problem_inside(value: Any) -> str | None:
     """What is wrong inside of a field, behind the rest of its path; unknown objects have no rules."""
-    if isinstance(value, WireObject):
-        problem = _problem(value)
-        return f".{problem}" if problem else None
-    if is_array(value):
+    kind = value.__class__  # exact, as of all that was read
+    if kind is list:
         for index, element in enumerate(value):
             problem = _problem_inside(element)
             if problem:
                 return f"[{index}]{problem}"
-    elif is_object(value):
+    elif kind is dict:
         for key, element in value.items():
             problem = _problem_inside(element)
             if problem:
                 return f".{key}{problem}"
+    elif isinstance(value, WireObject):
+        problem = _problem(value)
+        if problem:
+            return f".{problem}"
     return None
 
 
@@ -299,7 +301,7 @@ def _message_problem(message: _items.Message) -> str | None:
     """A part that this role cannot have, or audio that a client cannot put into history."""
     allowed = _PARTS_BY_ROLE.get(message.role, ())
     for index, part in enumerate(message.content):
-        if not isinstance(part, (*allowed, UnknownObject)):
+        if type(part) not in allowed and not isinstance(part, UnknownObject):
             names = ", ".join(str(kind.__struct_config__.tag) for kind in allowed)
             return f"content[{index}].type must be one of {names} (role {message.role})"
         if type(part) is _items.OutputAudio and part.audio:

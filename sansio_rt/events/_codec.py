@@ -323,7 +323,7 @@ def _written(event: WireObject) -> bytes:
         text = _encode(event)
     except TypeError:  # for one of an `extra` that is a mapping of another kind than dict
         return _encode(to_data(event))
-    return text if b'"$' not in text or is_plain(event) else _encode(to_data(event))
+    return text if b"$" not in text or is_plain(event) else _encode(to_data(event))
 
 
 def _encode_audio(event: WireObject, field: str) -> bytes:

@@ -19,7 +19,7 @@ def is_plain(struct: WireObject) -> bool:
         return False
     for name in nesting(type(struct)):
         value = getattr(struct, name)
-        if value is not UNSET and not _is_plain_value(value):
+        if value and not _is_plain_value(value):  # what is empty or left out has nothing inside
             return False
     return True
 

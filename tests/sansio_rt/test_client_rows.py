@@ -117,6 +117,15 @@ def test_the_ga_dialect_has_no_temperature() -> None:
     assert pair.client.wanted == before
 
 
+def test_nor_has_a_kind_of_session_that_nobody_knows() -> None:
+    pair = Pair().connect()
+    session = events.UnknownSession(type="song", data={"type": "song", "temperature": 0.5})
+    with pytest.raises(UnsupportedByDialect, match="temperature"):
+        pair.client.send(events.SessionUpdate(session=session))
+    pair.client.handle_timer(0.0)
+    assert pair.client.data_to_send() == b""
+
+
 def test_attached_to_a_call_formats_are_left_alone_and_followed() -> None:  # E7, S8
     endpoint = Endpoint.url("ws://127.0.0.1:1/v1", call_id="rtc_1")
     client, wire = accepted(endpoint)
