@@ -11,7 +11,7 @@ from msgspec import UNSET
 from . import events
 from ._audio import AudioFormat
 from ._server_input import Sound
-from ._server_rules import Rule, Rules, check_known, check_rules
+from ._server_rules import Rule, Rules, check_object, check_rules
 from ._server_work import Refusal
 
 __all__ = ["checked_item"]
@@ -58,7 +58,7 @@ def checked_item(
             code="invalid_value",
             param=f"{path}.type",
         )
-    check_known(item, path)
+    check_object(item, path)
     if isinstance(item, events.Message):
         return _checked_message(item, audio, path)
     if isinstance(item, events.McpListTools):

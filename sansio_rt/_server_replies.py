@@ -7,6 +7,7 @@ items in its context are known.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from operator import attrgetter
 from typing import Any
 
 from msgspec import UNSET, Struct
@@ -17,7 +18,7 @@ from ._server_config import audio_format, check_tool_choice, check_voice
 from ._server_items import Context, Record, ServerConversation
 from ._server_outbox import Outbox
 from ._server_response import Ending, ResponseSettings, ServerResponse
-from ._server_rules import RESPONSE_RULES, check_fields, check_known, check_rules
+from ._server_rules import METADATA_RULES, RESPONSE_RULES, check_fields, check_known, check_rules
 from ._server_terms import TermsOfSession, either
 from ._server_usage import Tally
 from ._server_work import Refusal, ReplyCancelled, ReplyWanted, ServerLimits
@@ -25,6 +26,10 @@ from ._server_work import Refusal, ReplyCancelled, ReplyWanted, ServerLimits
 __all__ = ["Replies"]
 
 _NO_PARAMETERS = events.ResponseParams()
+_all_but_metadata = attrgetter(
+    *(name for name in _NO_PARAMETERS.__struct_fields__ if name != "metadata")
+)
+_NOTHING_BUT_METADATA = _all_but_metadata(_NO_PARAMETERS)
 
 
 class _Waiting(Struct, frozen=True):
@@ -222,6 +227,9 @@ class Replies:
         )
 
     def _check(self, session: events.RealtimeSession, given: events.ResponseParams) -> None:
+        if _all_but_metadata(given) == _NOTHING_BUT_METADATA:  # as nearly always: a shortcut
+            check_rules(given, METADATA_RULES, "response")
+            return
         check_fields(given, "response", but="input")
         for name in () if given.extra is events.NO_EXTRA else given.extra:
             param = f"response.{name}"
