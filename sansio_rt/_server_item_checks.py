@@ -25,7 +25,6 @@ _PARTS_OF_ROLE: dict[str, dict[type, str]] = {
     },
     "assistant": {events.OutputText: "output_text", events.OutputAudio: "output_audio"},
 }
-_AUDIO_PARTS = (events.InputAudio, events.OutputAudio)
 _IMAGE_RULES = Rules(
     Rule(
         "detail",
@@ -51,7 +50,7 @@ def checked_item(
     Raises:
         Refusal: It is not acceptable.
     """
-    if isinstance(item, events.UnknownItem):
+    if type(item) is events.UnknownItem:
         raise Refusal(
             f"Invalid value: '{item.type}'. Supported values are: 'message', 'function_call', "
             "'function_call_output', and the MCP items.",
@@ -99,9 +98,9 @@ def _checked_message(
                 code="invalid_value",
                 param=f"{where}.type",
             )
-        if isinstance(part, events.InputImage):
+        if type(part) is events.InputImage:
             check_rules(part, _IMAGE_RULES, where)
-        if isinstance(part, _AUDIO_PARTS):
+        if type(part) is events.InputAudio or type(part) is events.OutputAudio:
             checked, sound = _checked_sound(part, sound, audio, where)
             parts.append(checked)
         else:

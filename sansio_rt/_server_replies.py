@@ -32,6 +32,9 @@ _all_but_metadata = attrgetter(
 _NOTHING_BUT_METADATA = _all_but_metadata(_NO_PARAMETERS)
 
 
+_ENDED_BY_THE_DRIVER = (Ending.COMPLETED, Ending.FAILED)
+
+
 class _Waiting(Struct, frozen=True):
     """A response whose reply was not asked for yet, and what it will build on."""
 
@@ -127,13 +130,16 @@ class Replies:
         )
         response = ServerResponse(self._outbox, self._terms.of(session, given), settings, now)
         self._responses[response.id] = response
-        self._waiting[response.id] = _Waiting(response, context)
         if not beside:
             self._default_id = response.id
             self.quiet_from = None
         self._last_id = response.id
-        self.ask_replies()
-        return context.unheard
+        unheard = context.unheard
+        if unheard:
+            self._waiting[response.id] = _Waiting(response, context)
+        else:
+            self._outbox.ask(self._reply(response, context))
+        return unheard
 
     def cancel(self, response_id: Any, now: float) -> None:
         """Answer `response.cancel`.
@@ -185,7 +191,7 @@ class Replies:
         for response_id, waiting in list(self._waiting.items()):
             if not waiting.context.unheard:
                 del self._waiting[response_id]
-                self._outbox.ask(self._reply(waiting))
+                self._outbox.ask(self._reply(waiting.response, waiting.context))
 
     def release(self, now: float) -> None:
         """Release what is due, and settle the responses that have ended."""
@@ -204,7 +210,7 @@ class Replies:
     def _settle(self, response: ServerResponse, now: float) -> None:
         del self._responses[response.id]
         asked = self._waiting.pop(response.id, None) is None
-        if asked and response.ending not in (Ending.COMPLETED, Ending.FAILED):
+        if asked and response.ending not in _ENDED_BY_THE_DRIVER:
             self._outbox.ask(ReplyCancelled(response.id))
         if response.id == self._default_id:
             self._default_id = None
@@ -264,10 +270,9 @@ class Replies:
                 calls.add(item.call_id)
             yield self._conversation.accepted(item, audio, path, known_calls=calls)
 
-    def _reply(self, waiting: _Waiting) -> ReplyWanted:
-        response = waiting.response
+    def _reply(self, response: ServerResponse, context: Context) -> ReplyWanted:
         terms = response.terms
-        history, tally = waiting.context.read()
+        history, tally = context.read()
         response.heard = tally + Tally(text=terms.tokens)
         response.cached = response.heard.cached(self._last_heard)
         return ReplyWanted(
