@@ -155,7 +155,9 @@ def updated_session(
 
 def _merged(old: Any, update: Any, path: str) -> Any:
     changes: dict[str, Any] = {}
-    for name, given in msgspec.structs.asdict(update).items():
+    fields = msgspec.structs.asdict(update)
+    del fields["extra"]  # there is none: it was refused
+    for name, given in fields.items():
         if given is UNSET:
             continue
         value = given

@@ -247,9 +247,7 @@ def check_known(given: Any, path: str) -> None:
     Raises:
         Refusal: Something is unknown.
     """
-    if isinstance(given, events.WireObject):
-        check_object(given, path)
-    elif isinstance(given, list):
+    if isinstance(given, list):
         for index, entry in enumerate(cast("list[object]", given)):
             if isinstance(entry, events.WireObject):
                 check_object(entry, f"{path}[{index}]")
@@ -257,6 +255,8 @@ def check_known(given: Any, path: str) -> None:
         for name, entry in cast("dict[str, object]", given).items():
             if isinstance(entry, events.WireObject):
                 check_object(entry, f"{path}.{name}")
+    elif isinstance(given, events.WireObject):
+        check_object(given, path)
 
 
 def check_object(given: events.WireObject, path: str) -> None:
