@@ -124,7 +124,7 @@ class Replies:
             )
         settings = ResponseSettings(
             conversation=None if beside else self._conversation,
-            metadata=either(given.metadata, UNSET, None),
+            metadata=None if given.metadata is UNSET else given.metadata,
             delta_ms=self._limits.delta_ms,
             pace=self._pace,
         )
