@@ -7,7 +7,7 @@ Bytes of whole messages go in, bytes of whole messages come out. What the sessio
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import Any, ClassVar
+from typing import Any
 
 import msgspec
 
@@ -86,6 +86,19 @@ class ServerSession:
         )
         self._session = first_session(self._outbox.new_id("sess"))
         self._configure_listener()
+        self._handlers: dict[type[Any], Callable[[Any, float], None]] = {
+            events.SessionUpdate: self._on_session_update,
+            events.InputAudioBufferAppend: self._on_append,
+            events.InputAudioBufferCommit: self._on_commit,
+            events.InputAudioBufferClear: lambda _event, _now: self._listener.clear(),
+            events.OutputAudioBufferClear: lambda _event, _now: self._replies.clear_output(),
+            events.ConversationItemCreate: self._on_item_create,
+            events.ConversationItemDelete: lambda event, _now: self._conversation.delete(event),
+            events.ConversationItemRetrieve: lambda event, _now: self._conversation.retrieve(event),
+            events.ConversationItemTruncate: lambda event, _now: self._conversation.truncate(event),
+            events.ResponseCreate: self._on_response_create,
+            events.ResponseCancel: lambda event, now: self._replies.cancel(event.response_id, now),
+        }
 
     @property
     def session(self) -> events.RealtimeSession:
@@ -325,14 +338,14 @@ class ServerSession:
     def _read(self, message: str | bytes) -> events.ClientEvent:
         event = events.decode_client(message)
         if isinstance(event, events.UnknownEvent):
-            raise unknown_event(event, self._HANDLERS)
+            raise unknown_event(event, self._handlers)
         if isinstance(event, events.SessionUpdate):
             check_session_type(message)
         return event
 
     def _handle(self, event: events.WireObject, now: float) -> None:
         try:
-            self._HANDLERS[type(event)](self, event, now)
+            self._handlers[type(event)](event, now)
         except LocalProtocolError:
             # What it holds came in as JSON and cannot go out as such, for one since it is too deep.
             refusal = Refusal("The event cannot be represented.", code="invalid_value")
@@ -385,9 +398,6 @@ class ServerSession:
     def _on_response_create(self, event: events.ResponseCreate, now: float) -> None:
         given = event.response
         self._create_response(given if isinstance(given, events.ResponseParams) else None, now)
-
-    def _on_response_cancel(self, event: events.ResponseCancel, now: float) -> None:
-        self._replies.cancel(event.response_id, now)
 
     def _create_response(self, given: events.ResponseParams | None, now: float) -> None:
         for record in self._replies.create(self._session, given, now):
@@ -460,20 +470,6 @@ class ServerSession:
         self._closed = True
         self._replies.stop()
         self._outbox.ask(CloseWanted(1001, "session expired"))
-
-    _HANDLERS: ClassVar[dict[type[Any], Callable[[ServerSession, Any, float], None]]] = {
-        events.SessionUpdate: _on_session_update,
-        events.InputAudioBufferAppend: _on_append,
-        events.InputAudioBufferCommit: _on_commit,
-        events.InputAudioBufferClear: lambda self, _event, _: self._listener.clear(),
-        events.OutputAudioBufferClear: lambda self, _event, _: self._replies.clear_output(),
-        events.ConversationItemCreate: _on_item_create,
-        events.ConversationItemDelete: lambda self, event, _: self._conversation.delete(event),
-        events.ConversationItemRetrieve: lambda self, event, _: self._conversation.retrieve(event),
-        events.ConversationItemTruncate: lambda self, event, _: self._conversation.truncate(event),
-        events.ResponseCreate: _on_response_create,
-        events.ResponseCancel: _on_response_cancel,
-    }
 
 
 def _own_id(event: events.WireObject) -> str | None:

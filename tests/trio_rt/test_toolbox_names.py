@@ -77,9 +77,9 @@ async def test_new_tools_hold_from_the_acknowledgement_on_whoever_runs_first(
     response = events.Response(id="resp_x", status="in_progress", conversation_id="conv_1")
 
     class Hasty(ServerSession):
-        def _handle(self, event: Any, now: float) -> None:
-            super()._handle(event, now)
-            if event.type == "session.update" and event.session.instructions == "now":
+        def _on_session_update(self, event: Any, now: float) -> None:
+            super()._on_session_update(event, now)
+            if event.session.instructions == "now":
                 for one in (
                     events.ResponseCreated(response=response),
                     events.ResponseOutputItemAdded(response_id="resp_x", output_index=0, item=call),
@@ -146,10 +146,8 @@ async def test_raw_functions_are_the_applications_wherever_they_were_declared(
     class Prompted(ServerSession):
         """Has a function of its own, as from a stored prompt."""
 
-        def _handle(self, event: Any, now: float) -> None:
-            super()._handle(event, now)
-            if event.type != "session.update":
-                return
+        def _on_session_update(self, event: Any, now: float) -> None:
+            super()._on_session_update(event, now)
             tools = event.session.tools if isinstance(event.session.tools, list) else []
             echo = msgspec.structs.replace(self.session, tools=[*tools, raw])
             self._outbox.take_messages()
