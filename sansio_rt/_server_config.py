@@ -70,6 +70,24 @@ _CLEARED: dict[str, Any] = {
 }
 
 
+_FIRST_AUDIO = events.AudioConfig(
+    input=events.AudioInput(
+        format=events.PcmFormat(rate=24_000),
+        transcription=None,
+        noise_reduction=None,
+        turn_detection=events.ServerVad(
+            threshold=0.5,
+            prefix_padding_ms=300,
+            silence_duration_ms=200,
+            idle_timeout_ms=None,
+            create_response=True,
+            interrupt_response=True,
+        ),
+    ),
+    output=events.AudioOutput(format=events.PcmFormat(rate=24_000), voice="alloy", speed=1.0),
+)
+
+
 def first_session(session_id: str) -> events.RealtimeSession:
     """What a session is before the client has said anything: the service's defaults.
 
@@ -89,24 +107,7 @@ def first_session(session_id: str) -> events.RealtimeSession:
         truncation="auto",
         prompt=None,
         include=None,
-        audio=events.AudioConfig(
-            input=events.AudioInput(
-                format=events.PcmFormat(rate=24_000),
-                transcription=None,
-                noise_reduction=None,
-                turn_detection=events.ServerVad(
-                    threshold=0.5,
-                    prefix_padding_ms=300,
-                    silence_duration_ms=200,
-                    idle_timeout_ms=None,
-                    create_response=True,
-                    interrupt_response=True,
-                ),
-            ),
-            output=events.AudioOutput(
-                format=events.PcmFormat(rate=24_000), voice="alloy", speed=1.0
-            ),
-        ),
+        audio=_FIRST_AUDIO,
     )
 
 
@@ -154,10 +155,12 @@ def updated_session(
 
 def _merged(old: Any, update: Any, path: str) -> Any:
     changes: dict[str, Any] = {}
-    for name in update.__struct_fields__[1:]:  # the first one is `extra`
-        value = given = getattr(update, name)
+    fields = msgspec.structs.asdict(update)
+    del fields["extra"]  # there is none: it was refused
+    for name, given in fields.items():
         if given is UNSET:
             continue
+        value = given
         if given is None:
             value = _CLEARED.get(path + name)
         elif isinstance(given, msgspec.Struct):

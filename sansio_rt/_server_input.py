@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 from ._audio import AudioFormat
 
@@ -14,8 +14,7 @@ def milliseconds(size: int, audio: AudioFormat) -> float:
     return size / (48 if audio is AudioFormat.PCM16 else 8)  # bytes a millisecond
 
 
-@dataclass
-class Sound:
+class Sound(Struct):
     """Audio as it is on the wire.
 
     Attributes:

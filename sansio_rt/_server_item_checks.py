@@ -11,7 +11,7 @@ from msgspec import UNSET
 from . import events
 from ._audio import AudioFormat
 from ._server_input import Sound
-from ._server_rules import Rule, Rules, check_known, check_rules
+from ._server_rules import Rule, Rules, check_object, check_rules
 from ._server_work import Refusal
 
 __all__ = ["checked_item"]
@@ -25,7 +25,6 @@ _PARTS_OF_ROLE: dict[str, dict[type, str]] = {
     },
     "assistant": {events.OutputText: "output_text", events.OutputAudio: "output_audio"},
 }
-_AUDIO_PARTS = (events.InputAudio, events.OutputAudio)
 _IMAGE_RULES = Rules(
     Rule(
         "detail",
@@ -51,14 +50,14 @@ def checked_item(
     Raises:
         Refusal: It is not acceptable.
     """
-    if isinstance(item, events.UnknownItem):
+    if type(item) is events.UnknownItem:
         raise Refusal(
             f"Invalid value: '{item.type}'. Supported values are: 'message', 'function_call', "
             "'function_call_output', and the MCP items.",
             code="invalid_value",
             param=f"{path}.type",
         )
-    check_known(item, path)
+    check_object(item, path)
     if isinstance(item, events.Message):
         return _checked_message(item, audio, path)
     if isinstance(item, events.McpListTools):
@@ -99,9 +98,9 @@ def _checked_message(
                 code="invalid_value",
                 param=f"{where}.type",
             )
-        if isinstance(part, events.InputImage):
+        if type(part) is events.InputImage:
             check_rules(part, _IMAGE_RULES, where)
-        if isinstance(part, _AUDIO_PARTS):
+        if type(part) is events.InputAudio or type(part) is events.OutputAudio:
             checked, sound = _checked_sound(part, sound, audio, where)
             parts.append(checked)
         else:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any
 
-import msgspec
 from msgspec import UNSET, Struct
+from msgspec.structs import replace
 
 from . import events
 from ._audio import AudioFormat
@@ -35,7 +34,6 @@ _WORDS: dict[type, Callable[[Any], Any]] = {
 }
 _MESSAGE_ROLES: dict[str, TurnRole] = {"user": "user", "assistant": "assistant"}
 _HAVE_STATUS = (events.Message, events.FunctionCall, events.FunctionCallOutput)
-_COMPLETED = {"object": "realtime.item", "status": "completed"}
 _AUDIO_PARTS = (events.InputAudio, events.OutputAudio)
 
 
@@ -43,8 +41,7 @@ Reading = tuple[HistoryTurn | None, Tally]
 """An item as a mind reads it, None for kinds that a mind does not know, and its tokens."""
 
 
-@dataclass(eq=False)
-class Record:
+class Record(Struct, eq=False):
     """One item and what the server alone knows of it.
 
     Attributes:
@@ -65,7 +62,7 @@ class Record:
     wants: events.Transcription | None = None
     truncated: bool = False
     done: bool = False
-    _reading: Reading | None = field(default=None, init=False, repr=False)
+    _reading: Reading | None = None
 
     @property
     def role(self) -> str:
@@ -85,20 +82,18 @@ class Record:
         for index, part in enumerate(parts):  # pragma: no branch - what sounds has a part for it
             if isinstance(part, _AUDIO_PARTS):
                 encoded = base64.b64encode(self.sound.data).decode()
-                parts[index] = msgspec.structs.replace(part, audio=encoded)
+                parts[index] = replace(part, audio=encoded)
                 break
-        return msgspec.structs.replace(self.item, content=parts)
+        return replace(self.item, content=parts)
 
     def set_transcript(self, text: str) -> None:
         """Put the words of the user's audio into the item, where `retrieve` finds them."""
         if isinstance(self.item, events.Message):  # pragma: no branch - only messages have audio
             parts = [
-                msgspec.structs.replace(part, transcript=text)
-                if isinstance(part, events.InputAudio)
-                else part
+                replace(part, transcript=text) if isinstance(part, events.InputAudio) else part
                 for part in self.item.content
             ]
-            self.item = msgspec.structs.replace(self.item, content=parts)
+            self.item = replace(self.item, content=parts)
 
     def read(self) -> Reading:
         """The item as a mind reads it, and what it costs as input."""
@@ -245,11 +240,12 @@ class ServerConversation:
             record: The item; its id is new.
             index: Where; None is the end.
         """
-        place = len(self._order) if index is None else index
-        previous = self._order[place - 1].id if place else None
+        order = self._order
+        place = len(order) if index is None else index
+        previous = order[place - 1].id if place else None
         # Told before it is there: what cannot be represented is not to be.
         self._outbox.emit(events.ConversationItemAdded(previous_item_id=previous, item=record.item))
-        self._order.insert(place, record)
+        order.insert(place, record)
         self._records[record.id] = record
         if place < self._settled_count:
             self._unsettle()
@@ -364,18 +360,21 @@ class ServerConversation:
                 code="string_above_max_length",
                 param=f"{path}.id",
             )
-        if isinstance(item, events.FunctionCallOutput) and item.call_id not in known_calls:
+        if type(item) is events.FunctionCallOutput and item.call_id not in known_calls:
             self._check_call(item.call_id, f"{path}.call_id")
-        if isinstance(checked, events.FunctionCall) and not checked.call_id:
-            checked = msgspec.structs.replace(checked, call_id=self._outbox.new_id("call"))
-        known = _COMPLETED if isinstance(checked, _HAVE_STATUS) else {}
-        shown = msgspec.structs.replace(checked, id=item_id, **known)
+        if type(checked) is events.FunctionCall and not checked.call_id:
+            checked = replace(checked, call_id=self._outbox.new_id("call"))
+        shown: events.Item
+        if isinstance(checked, _HAVE_STATUS):
+            shown = replace(checked, id=item_id, object="realtime.item", status="completed")
+        else:
+            shown = replace(checked, id=item_id)
         return Record(item_id, shown, sound, "" if sound is None else None)
 
     def _index(self, record: Record) -> int:
         # Nearly always it is the last one, and a search through a long history would take its time.
-        last = len(self._order) - 1
-        return last if self._order[last] is record else self._order.index(record)
+        order = self._order
+        return len(order) - 1 if order[-1] is record else order.index(record)
 
     def _unsettle(self) -> None:
         self._settled, self._settled_count = Context((), Tally(), []), 0
@@ -420,9 +419,7 @@ class ServerConversation:
 def without_transcript(item: events.Message) -> events.Message:
     """The message after a truncation: its audio parts have lost their transcript."""
     parts = [
-        msgspec.structs.replace(part, transcript=UNSET)
-        if isinstance(part, events.OutputAudio)
-        else part
+        replace(part, transcript=UNSET) if isinstance(part, events.OutputAudio) else part
         for part in item.content
     ]
-    return msgspec.structs.replace(item, content=parts)
+    return replace(item, content=parts)

@@ -109,7 +109,9 @@ class OutputMessage:
         if status == "completed":
             self._say_all_waiting()
         self._refresh(status)
+        part: events.AudioPart | events.TextPart
         if self.spoken:
+            part = events.AudioPart(transcript=self._text)
             self._outbox.emit(
                 events.ResponseOutputAudioDone(
                     response_id=self._response_id,
@@ -128,6 +130,7 @@ class OutputMessage:
                 )
             )
         else:
+            part = events.TextPart(text=self._text)
             self._outbox.emit(
                 events.ResponseOutputTextDone(
                     response_id=self._response_id,
@@ -137,11 +140,6 @@ class OutputMessage:
                     text=self._text,
                 )
             )
-        part = (
-            events.AudioPart(transcript=self._text)
-            if self.spoken
-            else events.TextPart(text=self._text)
-        )
         self._outbox.emit(
             events.ResponseContentPartDone(
                 response_id=self._response_id,

@@ -7,6 +7,7 @@ items in its context are known.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from operator import attrgetter
 from typing import Any
 
 from msgspec import UNSET, Struct
@@ -17,7 +18,7 @@ from ._server_config import audio_format, check_tool_choice, check_voice
 from ._server_items import Context, Record, ServerConversation
 from ._server_outbox import Outbox
 from ._server_response import Ending, ResponseSettings, ServerResponse
-from ._server_rules import RESPONSE_RULES, check_fields, check_known, check_rules
+from ._server_rules import METADATA_RULES, RESPONSE_RULES, check_fields, check_known, check_rules
 from ._server_terms import TermsOfSession, either
 from ._server_usage import Tally
 from ._server_work import Refusal, ReplyCancelled, ReplyWanted, ServerLimits
@@ -25,6 +26,13 @@ from ._server_work import Refusal, ReplyCancelled, ReplyWanted, ServerLimits
 __all__ = ["Replies"]
 
 _NO_PARAMETERS = events.ResponseParams()
+_all_but_metadata = attrgetter(
+    *(name for name in _NO_PARAMETERS.__struct_fields__ if name != "metadata")
+)
+_NOTHING_BUT_METADATA = _all_but_metadata(_NO_PARAMETERS)
+
+
+_ENDED_BY_THE_DRIVER = (Ending.COMPLETED, Ending.FAILED)
 
 
 class _Waiting(Struct, frozen=True):
@@ -116,19 +124,22 @@ class Replies:
             )
         settings = ResponseSettings(
             conversation=None if beside else self._conversation,
-            metadata=either(given.metadata, UNSET, None),
+            metadata=None if given.metadata is UNSET else given.metadata,
             delta_ms=self._limits.delta_ms,
             pace=self._pace,
         )
         response = ServerResponse(self._outbox, self._terms.of(session, given), settings, now)
         self._responses[response.id] = response
-        self._waiting[response.id] = _Waiting(response, context)
         if not beside:
             self._default_id = response.id
             self.quiet_from = None
         self._last_id = response.id
-        self.ask_replies()
-        return context.unheard
+        unheard = context.unheard
+        if unheard:
+            self._waiting[response.id] = _Waiting(response, context)
+        else:
+            self._outbox.ask(self._reply(response, context))
+        return unheard
 
     def cancel(self, response_id: Any, now: float) -> None:
         """Answer `response.cancel`.
@@ -180,7 +191,7 @@ class Replies:
         for response_id, waiting in list(self._waiting.items()):
             if not waiting.context.unheard:
                 del self._waiting[response_id]
-                self._outbox.ask(self._reply(waiting))
+                self._outbox.ask(self._reply(waiting.response, waiting.context))
 
     def release(self, now: float) -> None:
         """Release what is due, and settle the responses that have ended."""
@@ -199,7 +210,7 @@ class Replies:
     def _settle(self, response: ServerResponse, now: float) -> None:
         del self._responses[response.id]
         asked = self._waiting.pop(response.id, None) is None
-        if asked and response.ending not in (Ending.COMPLETED, Ending.FAILED):
+        if asked and response.ending not in _ENDED_BY_THE_DRIVER:
             self._outbox.ask(ReplyCancelled(response.id))
         if response.id == self._default_id:
             self._default_id = None
@@ -222,6 +233,9 @@ class Replies:
         )
 
     def _check(self, session: events.RealtimeSession, given: events.ResponseParams) -> None:
+        if _all_but_metadata(given) == _NOTHING_BUT_METADATA:  # as nearly always: a shortcut
+            check_rules(given, METADATA_RULES, "response")
+            return
         check_fields(given, "response", but="input")
         for name in () if given.extra is events.NO_EXTRA else given.extra:
             param = f"response.{name}"
@@ -256,10 +270,9 @@ class Replies:
                 calls.add(item.call_id)
             yield self._conversation.accepted(item, audio, path, known_calls=calls)
 
-    def _reply(self, waiting: _Waiting) -> ReplyWanted:
-        response = waiting.response
+    def _reply(self, response: ServerResponse, context: Context) -> ReplyWanted:
         terms = response.terms
-        history, tally = waiting.context.read()
+        history, tally = context.read()
         response.heard = tally + Tally(text=terms.tokens)
         response.cached = response.heard.cached(self._last_heard)
         return ReplyWanted(

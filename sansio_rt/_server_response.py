@@ -119,12 +119,8 @@ class ServerResponse:
         self._messages: list[OutputMessage] = []
         self._records: list[Record] = []
         self._call_tokens = 0
-        outbox.emit(events.ResponseCreated(response=self._wire()))
-
-    @property
-    def done(self) -> bool:
-        """Whether `response.done` was sent."""
-        return self.ending is not None
+        self._shown = self._as_created()
+        outbox.emit(events.ResponseCreated(response=self._shown))
 
     @property
     def spoken_ms(self) -> float:
@@ -185,9 +181,9 @@ class ServerResponse:
 
     def release(self, now: float) -> None:
         """Release every step whose time has come."""
-        pace, limit = self.settings.pace, self.terms.max_tokens
-        while self._steps and (pace is None or self._next_release <= now):
-            step = self._steps.popleft()
+        steps, pace, limit = self._steps, self.settings.pace, self.terms.max_tokens
+        while steps and (pace is None or self._next_release <= now):
+            step = steps.popleft()
             if pace is not None:
                 self._next_release += step.duration_s / pace
             step.do(self, *step.arguments)
@@ -196,26 +192,33 @@ class ServerResponse:
 
     def end(self, ending: Ending, error: events.ErrorDetails | None = None) -> None:
         """End now: close what is open, drop what is queued, send `response.done`."""
-        if self.done:
+        if self.ending is not None:
             return
         self._steps.clear()
         self._close_message(ending.item_status)
         self.ending = ending
-        self._outbox.emit(events.ResponseDone(response=self._wire(error)))
+        shown = msgspec.structs.replace(
+            self._shown,
+            status=ending.status,
+            status_details=ending.details(error),
+            output=[record.item for record in self._records],
+            usage=usage(self.heard, self.cached, self._said()),
+        )
+        self._outbox.emit(events.ResponseDone(response=shown))
 
-    def _wire(self, error: events.ErrorDetails | None = None) -> events.Response:
-        terms, settings, ending = self.terms, self.settings, self.ending
+    def _as_created(self) -> events.Response:
+        terms, settings = self.terms, self.settings
         return events.Response(
             object="realtime.response",
             id=self.id,
-            status="in_progress" if ending is None else ending.status,
-            status_details=None if ending is None else ending.details(error),
-            output=[record.item for record in self._records],
+            status="in_progress",
+            status_details=None,
+            output=[],
             conversation_id=settings.conversation.id if settings.conversation is not None else None,
             output_modalities=["audio" if terms.audio else "text"],
             max_output_tokens="inf" if terms.max_tokens is None else terms.max_tokens,
             audio=terms.on_wire,
-            usage=None if ending is None else usage(self.heard, self.cached, self._said()),
+            usage=None,
             metadata=settings.metadata,
         )
 
@@ -227,8 +230,9 @@ class ServerResponse:
 
     def _flush_sound(self, now: float) -> None:
         """Queue what is left of the open message's sound, shorter than a delta."""
-        encoder, self._encoder = self._encoder, None
+        encoder = self._encoder
         if encoder is not None:
+            self._encoder = None
             self._queue_sound(encoder.flush(), now)
 
     def _queue_sound(self, deltas: Iterable[bytes], now: float) -> None:
@@ -269,8 +273,9 @@ class ServerResponse:
             self._open.add_sound(delta)
 
     def _close_message(self, status: str) -> None:
-        message, self._open = self._open, None
+        message = self._open
         if message is not None:
+            self._open = None
             message.close(status)
             self._item_done(message.record, message.output_index)
 

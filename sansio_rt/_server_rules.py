@@ -7,20 +7,24 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import groupby
+from operator import attrgetter
 from typing import Any, cast
 
 from msgspec import UNSET, UnsetType
 
 from . import events
 from ._server_work import Refusal
+from .events._plain import nesting
 
 __all__ = [
+    "METADATA_RULES",
     "RESPONSE_RULES",
     "SESSION_RULES",
     "Rule",
     "Rules",
     "check_fields",
     "check_known",
+    "check_object",
     "check_rules",
     "entries_of",
     "setting",
@@ -31,17 +35,13 @@ _TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}\Z")
 
 def setting(session: Any, path: str) -> Any:
     """The value at a dotted path, `UNSET` where something on the way is missing."""
-    value = session
-    for name in _names(path):
-        if value is None or value is UNSET:
-            return UNSET
-        value = getattr(value, name, UNSET)
-    return value
+    try:
+        return _getter(path)(session)
+    except AttributeError:
+        return UNSET
 
 
-@functools.lru_cache
-def _names(path: str) -> tuple[str, ...]:
-    return tuple(path.split("."))
+_getter = functools.cache(attrgetter)
 
 
 @dataclass(frozen=True)
@@ -65,12 +65,21 @@ class Rules:
     """Rules for the fields of one kind of object, in the order in which they are looked at.
 
     Attributes:
-        of_field: The object's own fields, and the rules for them and for what is inside.
+        of_field: The object's own fields, the rules for each, and those for what is inside of it.
+
+    Args:
+        *rules: The rules; those for one field stand together.
+        depth: How many names of their paths lead to the object.
     """
 
-    def __init__(self, *rules: Rule) -> None:
-        by_field = groupby(rules, lambda rule: rule.path.partition(".")[0])
-        self.of_field = [(name, tuple(some)) for name, some in by_field]
+    def __init__(self, *rules: Rule, depth: int = 0) -> None:
+        self.of_field: list[tuple[str, list[Rule], Rules | None]] = []
+        for name, group in groupby(rules, lambda rule: rule.path.split(".")[depth]):
+            both = list(group)
+            own = [rule for rule in both if rule.path.count(".") == depth]
+            inside = [rule for rule in both if rule.path.count(".") > depth]
+            deeper = Rules(*inside, depth=depth + 1) if inside else None
+            self.of_field.append((name, own, deeper))
 
 
 def _between(low: float, high: float) -> Callable[[Any], bool]:
@@ -160,6 +169,11 @@ _REASONING = Rule(
     "Supported values are: 'minimal', 'low', 'medium', 'high', and 'xhigh'.",
 )
 _OUTPUT_FORMAT = Rule("audio.output.format", _is_format, "PCM audio has a rate of 24000.")
+_METADATA = Rule(
+    "metadata",
+    _is_metadata,
+    "Metadata has at most 16 keys of at most 64 characters, and texts of at most 512.",
+)
 SESSION_RULES = Rules(
     _MODALITIES,
     _TOKENS,
@@ -212,16 +226,14 @@ RESPONSE_RULES = Rules(
     _REASONING,
     _OUTPUT_FORMAT,
     Rule("conversation", _one_of("auto", "none"), "Supported values are: 'auto' and 'none'."),
-    Rule(
-        "metadata",
-        _is_metadata,
-        "Metadata has at most 16 keys of at most 64 characters, and texts of at most 512.",
-    ),
+    _METADATA,
 )
 """What the parameters of a `response.create` must be."""
+METADATA_RULES = Rules(_METADATA)
+"""What the metadata among them must be."""
 
 
-_LEAVES = frozenset((str, int, float, bool, type(None), UnsetType, type(events.NO_EXTRA)))
+_LEAVES = frozenset((str, int, float, bool, type(None), UnsetType))
 """The types of values with nothing inside: nearly all values are."""
 
 
@@ -235,19 +247,28 @@ def check_known(given: Any, path: str) -> None:
     Raises:
         Refusal: Something is unknown.
     """
-    if isinstance(given, events.WireObject):
-        _check_object(given, path)
-    elif isinstance(given, list):
+    if isinstance(given, list):
         for index, entry in enumerate(cast("list[object]", given)):
             if isinstance(entry, events.WireObject):
-                _check_object(entry, f"{path}[{index}]")
+                check_object(entry, f"{path}[{index}]")
     elif isinstance(given, dict):
         for name, entry in cast("dict[str, object]", given).items():
             if isinstance(entry, events.WireObject):
-                _check_object(entry, f"{path}.{name}")
+                check_object(entry, f"{path}.{name}")
+    elif isinstance(given, events.WireObject):
+        check_object(given, path)
 
 
-def _check_object(given: events.WireObject, path: str) -> None:
+def check_object(given: events.WireObject, path: str) -> None:
+    """Do `check_known` for one object.
+
+    Args:
+        given: The object.
+        path: Its JSON path in the event.
+
+    Raises:
+        Refusal: It is unknown, or something in it is.
+    """
     if isinstance(given, events.UnknownObject):
         raise Refusal(f"Invalid value: '{given.type}'.", code="invalid_value", param=f"{path}.type")
     for name in () if given.extra is events.NO_EXTRA else given.extra:
@@ -268,7 +289,7 @@ def check_fields(given: events.WireObject, path: str, *, but: str = "") -> None:
     Raises:
         Refusal: Something is unknown.
     """
-    for name in given.__struct_fields__:
+    for name in nesting(type(given)):
         value = getattr(given, name)
         if type(value) not in _LEAVES and name != but:
             check_known(value, f"{path}.{name}")
@@ -280,23 +301,24 @@ def check_rules(given: Any, rules: Rules, path: str) -> None:
     Args:
         given: A Struct of the client.
         rules: What its fields must be.
-        path: JSON path of the Struct in its event.
+        path: JSON path of the Struct that the paths of the rules begin at.
 
     Raises:
         Refusal: A field is not acceptable.
     """
-    for name, rules_of_field in rules.of_field:
-        if getattr(given, name) is UNSET:
+    for name, own, inside in rules.of_field:
+        value = getattr(given, name, UNSET)
+        if value is UNSET or value is None:
             continue
-        for rule in rules_of_field:
-            value = setting(given, rule.path)
-            if value is UNSET or value is None or rule.holds(value):
-                continue
-            raise Refusal(
-                f"Invalid value: {_shown(value)}. {rule.wants}",
-                code=rule.code,
-                param=f"{path}.{rule.path}",
-            )
+        for rule in own:
+            if not rule.holds(value):
+                raise Refusal(
+                    f"Invalid value: {_shown(value)}. {rule.wants}",
+                    code=rule.code,
+                    param=f"{path}.{rule.path}",
+                )
+        if inside is not None:
+            check_rules(value, inside, path)
 
 
 def _shown(value: Any) -> str:

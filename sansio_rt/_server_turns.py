@@ -145,6 +145,7 @@ _TRANSITIONS = {
     (_State.FADING, False, False): _State.FADING,
     (_State.FADING, False, True): _State.QUIET,
 }
+_NO_SAMPLES = np.zeros(0, dtype=np.float32)
 _TALKING = (_State.SPEAKING, _State.FADING)
 
 
@@ -161,7 +162,7 @@ class TurnFinder:
         self._run_ms = 0.0
         self._run_is_speech: bool = False
         self._resampler: Resampler | None = None
-        self._rest = np.zeros(0, dtype=np.float32)
+        self._rest = _NO_SAMPLES
         self._position_ms = 0.0
 
     @property
@@ -174,7 +175,7 @@ class TurnFinder:
         self._state = _State.QUIET
         self._run_ms = 0.0
         self._resampler = None
-        self._rest = self._rest[:0]
+        self._rest = _NO_SAMPLES
         self._position_ms = position_ms
         if self._detector is not None:
             self._detector.reset()

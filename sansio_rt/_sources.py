@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from itertools import count
 
 __all__ = ["CountingBytes", "IdSource", "RandomBytes", "SequentialIds"]
 
@@ -29,11 +30,10 @@ class SequentialIds:
 
     def __init__(self, prefix: str = "") -> None:
         self._prefix = prefix
-        self._count = 0
+        self._numbers = count(1)
 
     def __call__(self, kind: str) -> str:
-        self._count += 1
-        return f"{kind}_{self._prefix}{self._count}"
+        return f"{kind}_{self._prefix}{next(self._numbers)}"
 
 
 class CountingBytes:

@@ -200,11 +200,29 @@ def test_only_lists_have_entries() -> None:
     assert entries_of("ab") == []
 
 
-def test_rules_are_looked_up_by_the_field_that_they_are_about_or_inside_of() -> None:
-    whole, inside, other = (
-        Rule(path, between(0, 1), "") for path in ("audio", "audio.input.rate", "include")
+def test_rules_are_looked_up_field_by_field_in_their_order() -> None:
+    whole, rate, include, delay, speed = (
+        Rule(path, between(0, 1), "")
+        for path in ("audio", "audio.input.rate", "include", "audio.input.delay", "audio.speed")
     )
-    assert Rules(whole, inside, other).of_field == [
-        ("audio", (whole, inside)),
-        ("include", (other,)),
+    first, second, third = Rules(whole, rate, include, delay, speed).of_field
+    assert (first[:2], second, third[:2]) == (
+        *(("audio", [whole]), ("include", [include], None), ("audio", [])),
+    )
+    assert first[2] is not None
+    assert third[2] is not None
+    ((name, own, inside),) = first[2].of_field
+    assert (name, own) == ("input", [])
+    assert inside is not None
+    assert inside.of_field == [("rate", [rate], None)]
+    assert [(name, own) for name, own, _ in third[2].of_field] == [
+        *(("input", []), ("speed", [speed])),
     ]
+
+
+def test_the_first_of_several_broken_rules_is_told() -> None:
+    data = {"output": {"speed": 9}, "input": {"noise_reduction": {"type": "no_field"}}}
+    both = msgspec.convert({"type": "realtime", "audio": data}, events.RealtimeSession)
+    error = refusal(both)
+    assert error is not None
+    assert error.param == "session.audio.output.speed"

@@ -339,6 +339,33 @@ def test_words_of_an_item_that_is_gone_are_not_told(server: Any, fails: bool) ->
     assert driver.take() == []
 
 
+def test_a_reply_waits_for_the_words_of_all_items(server: Any) -> None:
+    driver = server()
+    driver.manual()
+    for _ in range(2):
+        driver.append(300)
+        driver.send("input_audio_buffer.commit")
+    driver.send("response.create")
+    first, second = driver.work
+    driver.session.transcribed(second.item_id, "two", 0.0)
+    driver.take()
+    assert driver.work == [first, second]
+    driver.session.transcribed(first.item_id, "one", 0.0)
+    driver.take()
+    assert [turn.text for turn in driver.wanted(ReplyWanted).history] == ["one", "two"]
+
+
+def test_what_was_not_asked_for_is_not_called_off(server: Any) -> None:
+    driver = server()
+    driver.manual()
+    driver.append(300)
+    driver.send("input_audio_buffer.commit")
+    driver.send("response.create")
+    assert [type(work) for work in driver.work] == [TranscriptionWanted]
+    driver.session.close()
+    assert driver.session.next_event() is None
+
+
 def test_words_that_nobody_can_find_are_silence_to_the_reply(server: Any) -> None:
     driver = server()
     driver.manual()
