@@ -20,6 +20,8 @@ from ._wire import (
 
 __all__ = ["ServerProtocol"]
 
+_OPEN = WireState.OPEN  # bound once: an enum is slow to find a member by its name
+
 
 class ServerProtocol:
     """One connection of an emulated service: bytes in, bytes and requests for the driver out.
@@ -82,7 +84,7 @@ class ServerProtocol:
 
     def next_deadline(self) -> float | None:
         """When `handle_timer` is to be called, in seconds, or None."""
-        return self.session.next_deadline() if self._wire.state is WireState.OPEN else None
+        return self.session.next_deadline() if self._wire.state is _OPEN else None
 
     def handle_timer(self, now: float) -> None:
         """Do what is due; see `ServerSession.handle_timer`."""

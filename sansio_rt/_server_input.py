@@ -8,10 +8,12 @@ from ._audio import AudioFormat
 
 __all__ = ["InputBuffer", "Sound", "milliseconds"]
 
+_PCM16 = AudioFormat.PCM16  # bound once: an enum is slow to find a member by its name
+
 
 def milliseconds(size: int, audio: AudioFormat) -> float:
     """How long so many wire bytes last."""
-    return size / (48 if audio is AudioFormat.PCM16 else 8)  # bytes a millisecond
+    return size / (48 if audio is _PCM16 else 8)  # bytes a millisecond
 
 
 class Sound(Struct):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from itertools import count
 
 __all__ = ["CountingBytes", "IdSource", "RandomBytes", "SequentialIds"]
 
@@ -30,10 +29,11 @@ class SequentialIds:
 
     def __init__(self, prefix: str = "") -> None:
         self._prefix = prefix
-        self._numbers = count(1)
+        self._count = 0
 
     def __call__(self, kind: str) -> str:
-        return f"{kind}_{self._prefix}{next(self._numbers)}"
+        self._count = count = self._count + 1
+        return f"{kind}_{self._prefix}{count}"
 
 
 class CountingBytes:
