@@ -200,7 +200,7 @@ class ClientProtocol(ClientCore):
 
         Args:
             items: All items in order, as `conversation.items()` gives them, edited. Items without an id
-                are new. A changed item is deleted and created again under its id.
+                are new. An item that changes or moves is deleted and created again under its id.
             base: The items before they were edited: what the server added since then is kept. None:
                 nothing was added since.
 
@@ -210,7 +210,10 @@ class ClientProtocol(ClientCore):
         Raises:
             LocalProtocolError: Two items have one id, an item cannot be sent, or there are more edits
                 than `Limits.max_pending_commands` has room for (16,384 where nothing else waits; a list
-                may be longer, but not change so much at once). Nothing was sent.
+                may be longer, but not change so much at once). Or a spoken turn would move of which
+                neither the words nor all of the sound are here: its transcript has not come, and it is
+                longer than `Limits.max_kept_audio_s`, or none of the last four without one, or there are
+                no retries. It can move where the list has what `retrieve_item` gives. Nothing was sent.
         """
         self._require_connected("update_conversation")
         commands = self._history.update(items, base)

@@ -115,7 +115,7 @@ class ClientRooms:
             self._tray,
             self.conversation,
             answer_timeout_s=patience,
-            spoken=self._input.untranscribed,
+            sound_of=self._input.whole_turn,
             is_there=self._replay.forget,
         )
         recoveries = self.limits.max_text_recoveries

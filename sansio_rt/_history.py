@@ -10,7 +10,14 @@ from msgspec import UNSET, UnsetType
 
 from . import events
 from ._commands import Command, CommandKind
-from ._conversation import Conversation, ConversationItem, Placement, item_id_of, text_of
+from ._conversation import (
+    Conversation,
+    ConversationItem,
+    Placement,
+    item_id_of,
+    text_of,
+    without_audio,
+)
 from ._diff import ROOT, CreateItem, DeleteItem, diff, merge
 from ._errors import LocalProtocolError
 from ._past import as_history, as_spoken, is_heard_only, same_content
@@ -29,7 +36,8 @@ class History:
         tray: Where events are laid down.
         conversation: The mirror.
         answer_timeout_s: How long the service may take to acknowledge an edit.
-        spoken: Gives the audio of turns whose words are not known, by item id.
+        sound_of: Gives all of the audio of a turn whose words are not known, by its id; None where it is
+            not there.
         is_there: Told the id of each item that the server has; gives its creation, where that was kept
             since nobody answered it in time.
     """
@@ -40,12 +48,12 @@ class History:
         conversation: Conversation,
         *,
         answer_timeout_s: float,
-        spoken: Callable[[], Mapping[str, bytes]],
+        sound_of: Callable[[str], bytes | None],
         is_there: Callable[[str], events.ConversationItemCreate | None],
     ) -> None:
         self._tray = tray
         self._is_there = is_there
-        self._spoken = spoken
+        self._sound_of = sound_of
         self._conversation = conversation
         self._answer_timeout_s = answer_timeout_s
         self.handlers: Mapping[type, Callable[[Any], None]] = {
@@ -118,7 +126,8 @@ class History:
             A command for each edit, deletions first.
 
         Raises:
-            LocalProtocolError: Two items have one id, or one cannot be sent. Nothing was sent.
+            LocalProtocolError: Two items have one id, one cannot be sent, or one would have to be put in
+                again that only the service has. Nothing was sent.
         """
         there = [entry.item for entry in self._conversation if not self.is_going(entry.id)]
         named = [
@@ -181,14 +190,20 @@ class History:
         return self.create(item, previous_item_id=place, beyond_limit=beyond_limit)
 
     def _as_heard(self, item: events.Item) -> events.Item:
-        """An item to be created: one that only moves keeps to what was heard of it (G14), and its words."""
+        """An item to be created: one that only moves keeps to what was heard of it (G14), and its words.
+
+        Raises:
+            LocalProtocolError: It moves, and of its words and its sound there is not all that was said.
+        """
         entry = self._conversation.get(item_id_of(item))
-        if entry is not None and is_heard_only(item):
-            audio = self._spoken().get(entry.id)
-            return as_history(entry.item) if audio is None else as_spoken(entry.id, "user", audio)
-        if entry is None or not same_content(entry.item, item):
+        if entry is None or not (is_heard_only(item) or same_content(entry.item, item)):
             return as_history(item)
-        return as_history(item, entry.heard_part)
+        if entry.is_heard_only and without_audio(item) is item:
+            sound = self._sound_of(entry.id)
+            if sound is None:
+                raise _only_heard(entry.id)
+            return as_spoken(entry.id, "user", sound)
+        return as_history(entry.item if is_heard_only(item) else item, entry.heard_part)
 
     def note_gone(self, item_id: str) -> None:
         """The service does not know an item that we wanted to delete: it is gone already (C9)."""
@@ -359,6 +374,14 @@ def note_moved(entry: ConversationItem, creation: Command | None) -> None:
     if heard is not None and coming.startswith(heard):
         item = as_history(event.item, heard)
         creation.event = msgspec.structs.replace(event, item=item)
+
+
+def _only_heard(item_id: str) -> LocalProtocolError:
+    return LocalProtocolError(
+        f"update_conversation: {item_id!r} would be deleted and created elsewhere, and neither all of its "
+        "words nor all of its sound are here; wait for its transcript, or put into the list what "
+        "retrieve_item gives, which has its sound"
+    )
 
 
 def _with_id(item: events.Item, item_id: str) -> events.Item:
