@@ -116,7 +116,7 @@ class ClientRooms:
             self.conversation,
             answer_timeout_s=patience,
             sound_of=self._input.whole_turn,
-            is_there=self._replay.forget,
+            late=self._replay.kept,
         )
         recoveries = self.limits.max_text_recoveries
         if recoveries is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import msgspec
@@ -38,8 +38,7 @@ class History:
         answer_timeout_s: How long the service may take to acknowledge an edit.
         sound_of: Gives all of the audio of a turn whose words are not known, by its id; None where it is
             not there.
-        is_there: Told the id of each item that the server has; gives its creation, where that was kept
-            since nobody answered it in time.
+        late: Creations that nobody answered in time, by item id; they are taken out when they are there.
     """
 
     def __init__(
@@ -49,10 +48,10 @@ class History:
         *,
         answer_timeout_s: float,
         sound_of: Callable[[str], bytes | None],
-        is_there: Callable[[str], events.ConversationItemCreate | None],
+        late: MutableMapping[str, Command],
     ) -> None:
         self._tray = tray
-        self._is_there = is_there
+        self._late = late
         self._sound_of = sound_of
         self._conversation = conversation
         self._answer_timeout_s = answer_timeout_s
@@ -205,10 +204,19 @@ class History:
             return as_spoken(entry.id, "user", sound)
         return as_history(entry.item if is_heard_only(item) else item, entry.heard_part)
 
-    def note_gone(self, item_id: str) -> None:
-        """The service does not know an item that we wanted to delete: it is gone already (C9)."""
-        if self._conversation.remove(item_id) is not None:
-            self._tray.session_events.append(ItemDeleted(item_id=item_id))
+    def note_gone(self, item_id: str) -> bool:
+        """The service does not have an item any more (C9); whether the mirror had it."""
+        gone = self._conversation.remove(item_id)
+        if gone is None:
+            return False
+        self._tray.session_events.append(ItemDeleted(item_id=item_id))
+        note_moved(gone, self._creation_of(item_id))
+        return True
+
+    def _creation_of(self, item_id: str) -> Command | None:
+        """What asked for an item that has not come, whether anybody waits for the answer or not."""
+        command = self._tray.commands.find(CommandKind.CREATE_ITEM, item_id)
+        return command or self._late.get(item_id)
 
     def is_going(self, item_id: str) -> bool:
         """Whether the service was asked to take an item out, and has not answered."""
@@ -271,10 +279,15 @@ class History:
                 StrayEvent(event=event, reason="an item without an id")
             )
             return
-        kept = self._is_there(item_id)
         command = self._tray.commands.find(CommandKind.CREATE_ITEM, item_id)
+        creation = self._creation_of(item_id)
         if command is not None:
             self._settle_deletion_before(command)
+        elif (
+            creation is not None
+        ):  # what it replaces is gone, too, and nobody waits for that answer
+            self.note_gone(item_id)
+        self._late.pop(item_id, None)
         entry = self._conversation.get(item_id)
         if entry is None:
             entry, placement = self._conversation.insert(
@@ -286,12 +299,10 @@ class History:
         else:
             self._conversation.renew(entry, event.item)
         self._tray.acknowledge(command, entry)
-        if command is not None and command.moved is not None:
-            moved = command.moved
+        moved = None if creation is None else creation.moved
+        if moved is not None:
             entry.retold_ms = moved.heard_ms or moved.received_ms or moved.retold_ms
             self._follow(entry, moved.heard_part)
-        elif command is None and kept is not None and entry.role == "assistant":
-            self._follow(entry, text_of(kept.item))
 
     def _follow(self, entry: ConversationItem, heard: str | None) -> None:
         """An answer has come where it was moved to; what was not heard of it meanwhile is taken away."""
@@ -328,14 +339,10 @@ class History:
             self._tray.session_events.append(ItemDone(entry=entry))
 
     def _on_deleted(self, event: events.ConversationItemDeleted) -> None:
-        gone = self._conversation.remove(event.item_id)
-        if gone is None:
+        if not self.note_gone(event.item_id):
             self._tray.session_events.append(
                 StrayEvent(event=event, reason="the mirror has no such item")
             )
-        else:
-            self._tray.session_events.append(ItemDeleted(item_id=event.item_id))
-            note_moved(gone, self._tray.commands.find(CommandKind.CREATE_ITEM, gone.id))
         command = self._tray.commands.find(CommandKind.DELETE_ITEM, event.item_id)
         self._tray.acknowledge(command, event.item_id)
 

@@ -357,8 +357,8 @@ def test_what_was_kept_is_not_said_where_it_is_there_or_was_there() -> None:  # 
         command = room.ask(create(item, f"e{number}"), at=1.0)
         command.replaces = True
         room.replay.keep(command)
-    room.replay.forget("was there")  # its answer came late, and somebody deleted it then
-    room.replay.forget("o1")
+    del room.replay.kept["was there"]  # its answer came late, and somebody deleted it then
+    del room.replay.kept["o1"]
     room.tray.commands.end_all(CommandRefused("late"))
     assert ids(room.begin()) == ["a", "there", "call"]
     assert not room.told_events(ItemAdded)
