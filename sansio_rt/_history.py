@@ -28,6 +28,8 @@ __all__ = ["History", "message_parts", "note_moved"]
 
 Content = str | events.Part | Sequence[str | events.Part]
 
+_MOST_UNTOLD = 64
+
 
 class History:
     """Edits of the conversation, each acknowledged or refused by its own id.
@@ -52,6 +54,8 @@ class History:
     ) -> None:
         self._tray = tray
         self._late = late
+        # Items that were created again before it was told that those of their ids are deleted.
+        self._untold: dict[str, None] = {}
         self._sound_of = sound_of
         self._conversation = conversation
         self._answer_timeout_s = answer_timeout_s
@@ -168,9 +172,12 @@ class History:
             LocalProtocolError: The mirror has no such item.
         """
         self._check_known(item_id, "retrieve_item")
+        return self._retrieve(item_id)
+
+    def _retrieve(self, item_id: str, *, beyond_limit: bool = False) -> Command:
         command = Command(self._tray.ids("event"), CommandKind.RETRIEVE_ITEM, item_id)
         event = events.ConversationItemRetrieve(item_id=item_id, event_id=command.event_id)
-        return self._issue(command, event)
+        return self._issue(command, event, beyond_limit=beyond_limit)
 
     def replace(self, item_id: str, item: events.Item, *, beyond_limit: bool = False) -> Command:
         """Asks for another item in the place of one; the command is the new one's."""
@@ -283,10 +290,8 @@ class History:
         creation = self._creation_of(item_id)
         if command is not None:
             self._settle_deletion_before(command)
-        elif (
-            creation is not None
-        ):  # what it replaces is gone, too, and nobody waits for that answer
-            self.note_gone(item_id)
+        elif creation is not None:  # nobody waits for the deletion's answer, either
+            self._note_gone_untold(item_id)
         self._late.pop(item_id, None)
         entry = self._conversation.get(item_id)
         if entry is None:
@@ -318,8 +323,14 @@ class History:
         """An item that is created under the id of one that was to go: that one is gone, told or not."""
         deletion = self._tray.commands.find(CommandKind.DELETE_ITEM, creation.key)
         if deletion is not None and self._tray.commands.is_older(deletion, creation):
-            self.note_gone(creation.key)
+            self._note_gone_untold(creation.key)
             self._tray.acknowledge(deletion, creation.key)
+
+    def _note_gone_untold(self, item_id: str) -> None:
+        if self.note_gone(item_id):
+            self._untold[item_id] = None
+            while len(self._untold) > _MOST_UNTOLD:
+                del self._untold[next(iter(self._untold))]
 
     def _on_done(self, event: events.ConversationItemDone) -> None:
         item_id = item_id_of(event.item)
@@ -339,12 +350,19 @@ class History:
             self._tray.session_events.append(ItemDone(entry=entry))
 
     def _on_deleted(self, event: events.ConversationItemDeleted) -> None:
+        command = self._tray.commands.find(CommandKind.DELETE_ITEM, event.item_id)
+        if command is None and self._is_doubtful(event.item_id):
+            self._retrieve(event.item_id, beyond_limit=True)  # which tells whether it is there
+            return
         if not self.note_gone(event.item_id):
             self._tray.session_events.append(
                 StrayEvent(event=event, reason="the mirror has no such item")
             )
-        command = self._tray.commands.find(CommandKind.DELETE_ITEM, event.item_id)
         self._tray.acknowledge(command, event.item_id)
+
+    def _is_doubtful(self, item_id: str) -> bool:
+        """Whether a deletion may be an old one, told late, of an item that was created again since."""
+        return item_id in self._conversation and self._untold.pop(item_id, item_id) is None
 
     def _on_truncated(self, event: events.ConversationItemTruncated) -> None:
         self._conversation.truncate(event.item_id, event.audio_end_ms)
