@@ -227,8 +227,9 @@ class ClientProtocol(ClientCore):
                 of the message; empty text deletes it.
 
         Returns:
-            The command, or None where the message was heard to its end. Of a message that is on its way to
-            another place it is the command that puts it there, where it is cut then.
+            The command, or None where the message was heard to its end, and while the session reconnects:
+            the next connection is told no more than was heard. Of a message that is on its way to another
+            place it is the command that puts it there, where it is cut then.
 
         Raises:
             LocalProtocolError: The conversation has no such assistant message, the time is negative or

@@ -9,8 +9,8 @@ Where the answer is says what a cut is, and both ways to say how much was heard 
 | there, with its audio | the service cuts it | that text takes its place |
 | there, in words | so many of the words take its place | that text takes its place |
 
-There, one of which nothing was heard is deleted. What was heard counts from the call on, whatever becomes of
-the command.
+There, one of which nothing was heard is deleted. What was heard counts from the call on, whatever becomes
+of the command.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class Cuts:
         if heard_text is not None:
             entry.item, entry.heard_words = as_history(entry.item, heard_text), None
         elif entry.received_ms:
-            entry.heard_ms = int(min(end_ms, entry.received_ms))
+            entry.note_heard(int(min(end_ms, entry.received_ms)))
         elif end_ms < entry.retold_ms:
             heard = heard_words(entry.text, end_ms, entry.retold_ms)
             entry.item, entry.heard_words = as_history(entry.item, heard), None

@@ -237,3 +237,15 @@ def test_the_next_connection_is_told_what_was_heard_of_what_came_nowhere() -> No
     pair.reconnect()
     assert told(pair) == kept(pair) == ["one two", "Hello."]
     agree(pair)
+
+
+@pytest.mark.parametrize("order", [(500, 1_500), (1_500, 500)])
+def test_what_was_heard_least_is_told_to_the_next_connection(order: tuple[int, int]) -> None:
+    # G8, G14, R3
+    pair = Pair(client={"retry": RetryPolicy()}).connect()
+    item_id = answered(pair)
+    pair.client.truncate(item_id, audio_end_ms=order[0])
+    pair.cut()
+    assert pair.client.truncate(item_id, audio_end_ms=order[1]) is None
+    pair.reconnect()
+    assert told(pair) == kept(pair) == ["one"]
