@@ -410,6 +410,14 @@ def test_what_is_replaced_on_the_way_is_lost_by_no_loss_between_both_halves() ->
     assert not room.replay.left_out
 
 
+def test_what_is_taken_out_on_the_way_is_lost_by_no_loss_behind_it() -> None:  # R3
+    room = Room(said("a"))
+    (deletion,) = room.begin(said("a"), said("gone"))
+    assert deletion.item_id == "gone"
+    room.tray.commands.end_all(CommandRefused("lost"))
+    assert ids(room.begin()) == ["a"]
+
+
 def test_what_is_replaced_and_refused_stays_away() -> None:  # R3
     room = Room(said("a", "new words"), said("b"))
     room.begin(said("a", "old words"), said("b"))
