@@ -23,14 +23,9 @@ from ._config import (
     tool_choice_to_wire,
     tools_to_wire,
 )
-from ._conversation import ConversationItem
 from ._endpoint import Endpoint
-from ._errors import (
-    LocalProtocolError,
-)
 from ._generations import Generation, GenerationOrigin
 from ._history import Content, message_parts
-from ._past import as_history, heard_words
 from ._requests import own_metadata
 from ._retry import RetryPolicy
 from ._sources import IdSource, RandomBytes
@@ -38,8 +33,6 @@ from ._sources import IdSource, RandomBytes
 __all__ = ["ClientProtocol"]
 
 _AS_THE_SESSION_SAYS = events.ResponseParams()
-_AHEAD_MS = 100
-"""How far a player's position may be ahead of what was received: one frame of the default length."""
 
 
 @final
@@ -200,7 +193,7 @@ class ClientProtocol(ClientCore):
 
         Args:
             items: All items in order, as `conversation.items()` gives them, edited. Items without an id
-                are new. A changed item is deleted and created again under its id.
+                are new. An item that changes or moves is deleted and created again under its id.
             base: The items before they were edited: what the server added since then is kept. None:
                 nothing was added since.
 
@@ -210,7 +203,10 @@ class ClientProtocol(ClientCore):
         Raises:
             LocalProtocolError: Two items have one id, an item cannot be sent, or there are more edits
                 than `Limits.max_pending_commands` has room for (16,384 where nothing else waits; a list
-                may be longer, but not change so much at once). Nothing was sent.
+                may be longer, but not change so much at once). Or a spoken turn would move of which
+                neither the words nor all of the sound are here: its transcript has not come, and it is
+                longer than `Limits.max_kept_audio_s`, or none of the last four without one, or there are
+                no retries. It can move where the list has what `retrieve_item` gives. Nothing was sent.
         """
         self._require_connected("update_conversation")
         commands = self._history.update(items, base)
@@ -231,8 +227,9 @@ class ClientProtocol(ClientCore):
                 of the message; empty text deletes it.
 
         Returns:
-            The command, or None where the message was heard to its end. Of a message that is on its way to
-            another place it is the command that puts it there, where it is cut then.
+            The command, or None where the message was heard to its end, and while the session reconnects:
+            the next connection is told no more than was heard. Of a message that is on its way to another
+            place it is the command that puts it there, where it is cut then.
 
         Raises:
             LocalProtocolError: The conversation has no such assistant message, the time is negative or
@@ -241,121 +238,9 @@ class ClientProtocol(ClientCore):
         """
         if not self.reconnecting:
             self._require_connected("truncate")
-        entry = self.conversation.get(item_id)
-        if entry is None or entry.role != "assistant":
-            raise LocalProtocolError(
-                f"truncate({item_id!r}): the conversation has no such assistant message"
-            )
-        if (audio_end_ms is None) == (heard_text is None):
-            raise LocalProtocolError("truncate: give audio_end_ms or, for text only, heard_text")
-        self._check_cut(entry, audio_end_ms, heard_text)
-        if self.reconnecting:
-            # What was heard is all that the next connection is told.
-            if heard_text is not None:
-                entry.item, entry.heard_words = as_history(entry.item, heard_text), None
-            elif entry.received_ms:
-                entry.heard_ms = int(min(audio_end_ms or 0, entry.received_ms))
-            elif entry.retold_ms and (audio_end_ms or 0) < entry.retold_ms:
-                heard = heard_words(entry.text, audio_end_ms or 0, entry.retold_ms)
-                entry.item, entry.heard_words = as_history(entry.item, heard), None
-                entry.retold_ms = float(audio_end_ms or 0)
-            return None
-        moving = self._history.moving(item_id)
-        if moving is not None:
-            return moving if self._note_cut(entry, audio_end_ms, heard_text) else None
-        if audio_end_ms is None:
-            command = self._cut_text(entry, heard_text or "")
-        else:
-            command = self._cut_audio(entry, audio_end_ms)
-        self._flush()
-        return command
-
-    def _note_cut(
-        self, entry: ConversationItem, audio_end_ms: int | None, heard_text: str | None
-    ) -> bool:
-        """Notes how much was heard of what is on its way to another place; whether that was not all."""
-        if audio_end_ms is None:
-            heard = heard_text or ""
-        elif entry.received_ms:
-            heard = heard_words(entry.text, audio_end_ms, entry.received_ms)
-        elif entry.retold_ms:
-            heard = heard_words(entry.text, audio_end_ms, entry.retold_ms)
-        else:
-            raise self._no_audio(entry)
-        if heard == entry.text:
-            return False
-        if entry.heard_part is None or entry.heard_part.startswith(heard):
-            entry.heard_words = heard
-        return True
-
-    def _check_cut(self, entry: ConversationItem, audio_end_ms: Any, heard_text: object) -> None:
-        if heard_text is not None and not (
-            isinstance(heard_text, str) and entry.text.startswith(heard_text)
-        ):
-            raise LocalProtocolError(
-                f"truncate({entry.id!r}): heard_text is not how the message begins"
-            )
-        if audio_end_ms is not None and not (
-            isinstance(audio_end_ms, (int, float)) and audio_end_ms >= 0
-        ):
-            raise LocalProtocolError(
-                f"truncate: audio_end_ms={audio_end_ms!r}: give milliseconds, 0 or more"
-            )
-        received_ms = self._received_ms(entry)
-        if audio_end_ms is not None and received_ms and audio_end_ms > received_ms + _AHEAD_MS:
-            raise LocalProtocolError(
-                f"truncate({entry.id!r}): audio_end_ms={audio_end_ms!r} is beyond the "
-                f"{received_ms:.0f} ms that were received; give the position in this message, in ms"
-            )
-
-    def _received_ms(self, entry: ConversationItem) -> float:
-        running = self._responses.content.message(entry.id)
-        return entry.received_ms if running is None else running.received_ms
-
-    def _cut_text(self, entry: ConversationItem, heard_text: str) -> Command | None:
-        if heard_text == entry.text:
-            return None
-        heard = entry.heard_words
-        if heard is not None and heard_text.startswith(heard) and self._history.is_going(entry.id):
-            return None  # it is being cut as short, or shorter
-        if heard_text:
-            command = self._history.replace(entry.id, as_history(entry.item, heard_text))
-        else:
-            command = self._history.delete(entry.id)
-        entry.heard_words = heard_text  # whatever becomes of the command
-        return command
-
-    def _cut_audio(self, entry: ConversationItem, audio_end_ms: int) -> Command | None:
-        if audio_end_ms < 1:
-            return self._delete_unheard(entry)
-        running = self._responses.content.message(entry.id)
-        received_ms = self._received_ms(entry)
-        if not received_ms and entry.retold_ms:  # the server was told it in words
-            heard = heard_words(entry.text, audio_end_ms, entry.retold_ms)
-            return self._cut_text(entry, heard)
-        if not received_ms:
-            raise self._no_audio(entry)
-        whole = running is None or running.done
-        if audio_end_ms >= (received_ms if entry.cut_ms is None else entry.cut_ms) and (
-            whole or entry.cut_ms is not None
-        ):
-            return None
-        end_ms = int(min(audio_end_ms, received_ms))
-        if not end_ms:
-            return self._delete_unheard(entry)
-        command = self._history.truncate(entry.id, end_ms)
-        entry.received_ms = received_ms
-        entry.note_heard(end_ms)  # whatever becomes of the command
-        return command
-
-    def _no_audio(self, entry: ConversationItem) -> LocalProtocolError:
-        return LocalProtocolError(
-            f"truncate({entry.id!r}): no audio of it was received; give heard_text to cut text"
-        )
-
-    def _delete_unheard(self, entry: ConversationItem) -> Command:
-        command = self._history.delete(entry.id)
-        entry.heard_words = ""
+        command = self._cuts.cut(item_id, audio_end_ms, heard_text, reconnecting=self.reconnecting)
+        if not self.reconnecting:
+            self._flush()
         return command
 
     # --- replies ----------------------------------------------------------------------------

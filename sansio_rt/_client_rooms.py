@@ -19,6 +19,7 @@ from ._config import (
 from ._configuration import Configuration
 from ._connection import CONNECTED, Connection, ConnectionState
 from ._conversation import Conversation
+from ._cuts import Cuts
 from ._endpoint import Endpoint
 from ._errors import LocalProtocolError, SchemaError
 from ._history import History
@@ -115,8 +116,8 @@ class ClientRooms:
             self._tray,
             self.conversation,
             answer_timeout_s=patience,
-            spoken=self._input.untranscribed,
-            is_there=self._replay.forget,
+            sound_of=self._input.whole_turn,
+            late=self._replay.kept,
         )
         recoveries = self.limits.max_text_recoveries
         if recoveries is None:
@@ -130,6 +131,7 @@ class ClientRooms:
             limits=self.limits,
             silence_s=self.timing.response_silence_s,
         )
+        self._cuts = Cuts(self.conversation, self._history, self._responses.content)
         self._retry = settings.retry
         self._lost_at: float | None = None
 

@@ -330,7 +330,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     max_conversation_bytes: int = 1024 * 1024 * 1024
     """What those may hold together; images count, audio is not held."""
     max_kept_audio_s: float = 30.0
-    """The caller's audio that is kept for another connection, in seconds; beyond it the oldest goes."""
+    """The caller's audio that is kept for another connection, in seconds; beyond it the oldest goes. A
+    longer turn cannot be moved by `update_conversation` before its words are known."""
     max_text_recoveries: int | None = None
     """How often a text in the place of audio is asked for again; None: 5 in the beta, 0 in the GA."""
     max_stream_bytes: int = 32 * 1024 * 1024

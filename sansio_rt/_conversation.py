@@ -17,7 +17,7 @@ from msgspec import UNSET, UnsetType
 from . import events
 from ._config import Limits
 from ._errors import RemoteProtocolError
-from ._past import as_history, heard_words
+from ._past import as_history, heard_words, is_heard_only
 
 __all__ = [
     "Conversation",
@@ -122,6 +122,14 @@ class ConversationItem:
     def text(self) -> str:
         """The text and the transcripts of a message, or a call's name, arguments or output."""
         return text_of(self.item)
+
+    @property
+    def is_heard_only(self) -> bool:
+        """Whether it has speech whose words are not known, or not all of them: only the server has it."""
+        state = self.transcript_state
+        if state is TranscriptState.COMPLETED:
+            return False
+        return is_heard_only(self.item, words_count=state is TranscriptState.NONE)
 
     @property
     def heard_text(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import msgspec
@@ -10,7 +10,7 @@ from msgspec import UNSET, UnsetType
 
 from . import events
 from ._commands import Command, CommandKind
-from ._conversation import Conversation, ConversationItem, item_id_of, text_of
+from ._conversation import Conversation, ConversationItem, item_id_of, text_of, without_audio
 from ._diff import ROOT, CreateItem, DeleteItem, diff, merge
 from ._errors import LocalProtocolError
 from ._past import as_history, as_spoken, is_heard_only, same_content
@@ -21,6 +21,8 @@ __all__ = ["History", "message_parts", "note_moved"]
 
 Content = str | events.Part | Sequence[str | events.Part]
 
+_MOST_UNTOLD = 64
+
 
 class History:
     """Edits of the conversation, each acknowledged or refused by its own id.
@@ -29,9 +31,9 @@ class History:
         tray: Where events are laid down.
         conversation: The mirror.
         answer_timeout_s: How long the service may take to acknowledge an edit.
-        spoken: Gives the audio of turns whose words are not known, by item id.
-        is_there: Told the id of each item that the server has; gives its creation, where that was kept
-            since nobody answered it in time.
+        sound_of: Gives all of the audio of a turn whose words are not known, by its id; None where it is
+            not there.
+        late: Creations that nobody answered in time, by item id; they are taken out when they are there.
     """
 
     def __init__(
@@ -40,12 +42,14 @@ class History:
         conversation: Conversation,
         *,
         answer_timeout_s: float,
-        spoken: Callable[[], Mapping[str, bytes]],
-        is_there: Callable[[str], events.ConversationItemCreate | None],
+        sound_of: Callable[[str], bytes | None],
+        late: MutableMapping[str, Command],
     ) -> None:
         self._tray = tray
-        self._is_there = is_there
-        self._spoken = spoken
+        self._late = late
+        # Items that were created again before it was told that those of their ids are deleted.
+        self._untold: dict[str, None] = {}
+        self._sound_of = sound_of
         self._conversation = conversation
         self._answer_timeout_s = answer_timeout_s
         self.handlers: Mapping[type, Callable[[Any], None]] = {
@@ -119,7 +123,8 @@ class History:
             A command for each edit, deletions first.
 
         Raises:
-            LocalProtocolError: Two items have one id, or one cannot be sent. Nothing was sent.
+            LocalProtocolError: Two items have one id, one cannot be sent, or one would have to be put in
+                again that only the service has. Nothing was sent.
         """
         there = [entry.item for entry in self._conversation if not self.is_going(entry.id)]
         named = [
@@ -161,9 +166,12 @@ class History:
             LocalProtocolError: The mirror has no such item.
         """
         self._check_known(item_id, "retrieve_item")
+        return self._retrieve(item_id)
+
+    def _retrieve(self, item_id: str, *, beyond_limit: bool = False) -> Command:
         command = Command(self._tray.ids("event"), CommandKind.RETRIEVE_ITEM, item_id)
         event = events.ConversationItemRetrieve(item_id=item_id, event_id=command.event_id)
-        return self._issue(command, event)
+        return self._issue(command, event, beyond_limit=beyond_limit)
 
     def replace(self, item_id: str, item: events.Item, *, beyond_limit: bool = False) -> Command:
         """Asks for another item in the place of one; the command is the new one's."""
@@ -182,19 +190,34 @@ class History:
         return self.create(item, previous_item_id=place, beyond_limit=beyond_limit)
 
     def _as_heard(self, item: events.Item) -> events.Item:
-        """An item to be created: one that only moves keeps to what was heard of it (G14), and its words."""
-        entry = self._conversation.get(item_id_of(item))
-        if entry is not None and is_heard_only(item):
-            audio = self._spoken().get(entry.id)
-            return as_history(entry.item) if audio is None else as_spoken(entry.id, "user", audio)
-        if entry is None or not same_content(entry.item, item):
-            return as_history(item)
-        return as_history(item, entry.heard_part)
+        """An item to be created: one that only moves keeps to what was heard of it (G14), and its words.
 
-    def note_gone(self, item_id: str) -> None:
-        """The service does not know an item that we wanted to delete: it is gone already (C9)."""
-        if self._conversation.remove(item_id) is not None:
-            self._tray.session_events.append(ItemDeleted(item_id=item_id))
+        Raises:
+            LocalProtocolError: It moves, and of its words and its sound there is not all that was said.
+        """
+        entry = self._conversation.get(item_id_of(item))
+        if entry is None or not (is_heard_only(item) or same_content(entry.item, item)):
+            return as_history(item)
+        if entry.is_heard_only and without_audio(item) is item:
+            sound = self._sound_of(entry.id)
+            if sound is None:
+                raise _only_heard(entry.id)
+            return as_spoken(entry.id, "user", sound)
+        return as_history(entry.item if is_heard_only(item) else item, entry.heard_part)
+
+    def note_gone(self, item_id: str) -> bool:
+        """The service does not have an item any more (C9); whether the mirror had it."""
+        gone = self._conversation.remove(item_id)
+        if gone is None:
+            return False
+        self._tray.session_events.append(ItemDeleted(item_id=item_id))
+        note_moved(gone, self._creation_of(item_id))
+        return True
+
+    def _creation_of(self, item_id: str) -> Command | None:
+        """What asked for an item that has not come, whether anybody waits for the answer or not."""
+        command = self._tray.commands.find(CommandKind.CREATE_ITEM, item_id)
+        return command or self._late.get(item_id)
 
     def is_going(self, item_id: str) -> bool:
         """Whether the service was asked to take an item out, and has not answered."""
@@ -257,10 +280,13 @@ class History:
                 StrayEvent(event=event, reason="an item without an id")
             )
             return
-        kept = self._is_there(item_id)
         command = self._tray.commands.find(CommandKind.CREATE_ITEM, item_id)
+        creation = command or self._late.get(item_id)
         if command is not None:
             self._settle_deletion_before(command)
+        elif creation is not None:  # nobody waits for the deletion's answer, either
+            self._note_gone_untold(item_id)
+        self._late.pop(item_id, None)
         entry = self._conversation.get(item_id)
         if entry is None:
             entry, orphaned = self._conversation.insert(item_id, event.item, event.previous_item_id)
@@ -268,12 +294,10 @@ class History:
         else:
             self._conversation.renew(entry, event.item)
         self._tray.acknowledge(command, entry)
-        if command is not None and command.moved is not None:
-            moved = command.moved
+        moved = None if creation is None else creation.moved
+        if moved is not None:
             entry.retold_ms = moved.heard_ms or moved.received_ms or moved.retold_ms
             self._follow(entry, moved.heard_part)
-        elif command is None and kept is not None and entry.role == "assistant":
-            self._follow(entry, text_of(kept.item))
 
     def _follow(self, entry: ConversationItem, heard: str | None) -> None:
         """An answer has come where it was moved to; what was not heard of it meanwhile is taken away."""
@@ -289,8 +313,14 @@ class History:
         """An item that is created under the id of one that was to go: that one is gone, told or not."""
         deletion = self._tray.commands.find(CommandKind.DELETE_ITEM, creation.key)
         if deletion is not None and self._tray.commands.is_older(deletion, creation):
-            self.note_gone(creation.key)
+            self._note_gone_untold(creation.key)
             self._tray.acknowledge(deletion, creation.key)
+
+    def _note_gone_untold(self, item_id: str) -> None:
+        if self.note_gone(item_id):
+            self._untold[item_id] = None
+            while len(self._untold) > _MOST_UNTOLD:
+                del self._untold[next(iter(self._untold))]
 
     def _on_done(self, event: events.ConversationItemDone) -> None:
         item_id = event.item.id or ""
@@ -310,16 +340,19 @@ class History:
             self._tray.session_events.append(ItemDone(entry=entry))
 
     def _on_deleted(self, event: events.ConversationItemDeleted) -> None:
-        gone = self._conversation.remove(event.item_id)
-        if gone is None:
+        command = self._tray.commands.find(CommandKind.DELETE_ITEM, event.item_id)
+        if command is None and self._is_doubtful(event.item_id):
+            self._retrieve(event.item_id, beyond_limit=True)  # which tells whether it is there
+            return
+        if not self.note_gone(event.item_id):
             self._tray.session_events.append(
                 StrayEvent(event=event, reason="the mirror has no such item")
             )
-        else:
-            self._tray.session_events.append(ItemDeleted(item_id=event.item_id))
-            note_moved(gone, self._tray.commands.find(CommandKind.CREATE_ITEM, gone.id))
-        command = self._tray.commands.find(CommandKind.DELETE_ITEM, event.item_id)
         self._tray.acknowledge(command, event.item_id)
+
+    def _is_doubtful(self, item_id: str) -> bool:
+        """Whether a deletion may be an old one, told late, of an item that was created again since."""
+        return item_id in self._conversation and self._untold.pop(item_id, item_id) is None
 
     def _on_truncated(self, event: events.ConversationItemTruncated) -> None:
         self._conversation.truncate(event.item_id, event.audio_end_ms)
@@ -356,6 +389,14 @@ def note_moved(entry: ConversationItem, creation: Command | None) -> None:
     if heard is not None and coming.startswith(heard):
         item = as_history(event.item, heard)
         creation.event = msgspec.structs.replace(event, item=item)
+
+
+def _only_heard(item_id: str) -> LocalProtocolError:
+    return LocalProtocolError(
+        f"update_conversation: {item_id!r} would be deleted and created elsewhere, and neither all of its "
+        "words nor all of its sound are here; wait for its transcript, or put into the list what "
+        "retrieve_item gives, which has its sound"
+    )
 
 
 def _with_id(item: events.Item, item_id: str) -> events.Item:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import events
 from ._arbiter import Arbiter
@@ -47,6 +47,13 @@ _TRANSCRIPT_PATIENCE_S = 5.0
 _UNSURE = (TranscriptState.PARTIAL, TranscriptState.FAILED)
 
 
+class _Turn(NamedTuple):
+    """A turn whose words are not known: its audio, and whether that is all of it."""
+
+    audio: bytes
+    whole: bool
+
+
 class Input:
     """Audio in, and what the server hears in it.
 
@@ -77,8 +84,11 @@ class Input:
         self._kept = KeptAudio(keep_s)
         self._arbiter = arbiter
         self._commit_marks: dict[str, float] = {}
+        # From where on the audio is the next turn's, and where the server says that one begins and ends.
+        self._next_turn_ms = 0.0
+        self._speech_starts_ms: dict[str, int] = {}
         self._speech_ends_ms: dict[str, int] = {}
-        self._untranscribed: dict[str, bytes] = {}
+        self._untranscribed: dict[str, _Turn] = {}
         self._partial: dict[tuple[str, int], str] = {}
         # What waits at the server beyond what the encoder counts: audio that the connection before had
         # and this one got again, and that of commits which nobody answered.
@@ -158,6 +168,7 @@ class Input:
         self._encoder.clear()
         self._uncounted_ms = 0.0
         self._kept.clear()
+        self._next_turn_ms = self._kept.end_ms
         self._sample_clock.rewind(self._appended_ms)
         return self._command(CommandKind.CLEAR)
 
@@ -187,7 +198,7 @@ class Input:
         if self._detects_turns:
             self._kept.take_until(quiet_until_ms - _UNTOLD_MS)
         frames = self._kept.take_all()
-        self._appended_ms = 0.0
+        self._appended_ms = self._next_turn_ms = 0.0
         self._count_appended(frames)
         self._encoder.restart_count()
         self._uncounted_ms = self._appended_ms
@@ -203,11 +214,16 @@ class Input:
     def untranscribed(self) -> dict[str, bytes]:
         """Wire audio of user messages whose words are not known, by item id."""
         return {
-            item_id: audio
-            for item_id, audio in self._untranscribed.items()
+            item_id: turn.audio
+            for item_id, turn in self._untranscribed.items()
             if (entry := self._conversation.get(item_id)) is not None
             and (not entry.text or entry.transcript_state in _UNSURE)
         }
+
+    def whole_turn(self, item_id: str) -> bytes | None:
+        """Wire audio of a user message, or None where it was not kept, or the beginning was too old."""
+        turn = self._untranscribed.get(item_id)
+        return turn.audio if turn is not None and turn.whole else None
 
     def reset(self, *, keep: bool) -> None:
         """The connection is gone.
@@ -222,6 +238,7 @@ class Input:
             self._untranscribed.clear()
         self._place_committed()
         self._commit_marks.clear()
+        self._speech_starts_ms.clear()
         self._speech_ends_ms.clear()
         self._speaking = False
         self._partial.clear()
@@ -270,6 +287,7 @@ class Input:
     def _on_speech_started(self, event: events.InputAudioBufferSpeechStarted) -> None:
         self._arbiter.turn_owed = False  # this turn's end leads to one
         self._speaking = True
+        self._speech_starts_ms = {event.item_id: event.audio_start_ms}
         self._tray.session_events.append(
             SpeechStarted(
                 item_id=event.item_id,
@@ -337,9 +355,14 @@ class Input:
         mark_ms = None if commit_id is None else self._commit_marks.pop(commit_id, None)
         # Where the server has found the turn's end, it has committed by itself, whatever we asked for.
         end_ms = self._speech_ends_ms.pop(item_id, mark_ms)
-        audio = self._kept.take_until(self._kept.end_ms if end_ms is None else end_ms)
+        if end_ms is None:
+            end_ms = self._kept.end_ms
+        start_ms = max(self._speech_starts_ms.pop(item_id, 0), self._next_turn_ms)
+        self._next_turn_ms = end_ms
+        whole = self._kept.has_all_since(start_ms)
+        audio = self._kept.take_until(end_ms)
         if audio:
-            self._untranscribed[item_id] = audio
+            self._untranscribed[item_id] = _Turn(audio, whole)
         while len(self._untranscribed) > _MOST_UNTRANSCRIBED_TURNS:
             del self._untranscribed[next(iter(self._untranscribed))]
 
@@ -391,7 +414,8 @@ class Input:
         part = (event.item_id, event.content_index)
         self._partial.pop(part, None)
         self._conversation.set_transcript(*part, event.transcript, TranscriptState.COMPLETED)
-        self._untranscribed.pop(event.item_id, None)
+        if self._tray.commands.find(CommandKind.CREATE_ITEM, event.item_id) is None:
+            self._untranscribed.pop(event.item_id, None)  # else it is put elsewhere as sound
         self._tray.session_events.append(
             InputTranscriptCompleted(
                 item_id=event.item_id,

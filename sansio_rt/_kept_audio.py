@@ -31,12 +31,14 @@ class KeptAudio:
         self._bytes = 0
         self._set_format(AudioFormat.PCM16)
         self.end_ms = 0.0
+        self._dropped_until_ms = 0.0
         self._lost_ms = 0.0
 
     def configure(self, audio_format: AudioFormat) -> None:
         """Takes over another wire format; what was kept in the old one is dropped."""
         if audio_format is not self._format:
             self.clear()
+            self._dropped_until_ms = self.end_ms
             self._set_format(audio_format)
 
     def extend(self, frames: list[bytes]) -> None:
@@ -52,6 +54,11 @@ class KeptAudio:
             dropped = self._frames.popleft()
             self._bytes -= len(dropped)
             self._lost_ms += len(dropped) / self._bytes_per_ms
+            self._dropped_until_ms = self.end_ms - self._bytes / self._bytes_per_ms
+
+    def has_all_since(self, position_ms: float) -> bool:
+        """Whether nothing behind a position had to be dropped."""
+        return position_ms >= self._dropped_until_ms
 
     def take_until(self, position_ms: float) -> bytes:
         """Takes away the audio up to a position, and returns it."""
@@ -72,7 +79,7 @@ class KeptAudio:
         """Takes everything for a new connection, whose positions begin at 0."""
         frames = list(self._frames)
         self.clear()
-        self.end_ms = 0.0
+        self.end_ms = self._dropped_until_ms = 0.0
         return frames
 
     def take_lost_ms(self) -> float:

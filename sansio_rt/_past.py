@@ -82,10 +82,17 @@ def as_spoken(item_id: str, role: str, audio: bytes) -> events.Message:
     return events.Message(role=role, content=[part], id=item_id)
 
 
-def is_heard_only(item: events.Item) -> bool:
-    """Whether an item has speech of which it has neither the words nor the sound: only the server has."""
+def is_heard_only(item: events.Item, *, words_count: bool = True) -> bool:
+    """Whether an item has speech of which it has neither the words nor the sound: only the server has.
+
+    Args:
+        item: The item.
+        words_count: Whether the words that it has are all of them.
+    """
     return isinstance(item, events.Message) and any(
-        isinstance(part, events.InputAudio) and not part.audio and not part.transcript
+        isinstance(part, events.InputAudio)
+        and not part.audio
+        and not (part.transcript and words_count)
         for part in item.content
     )
 

@@ -9,7 +9,7 @@ from . import events
 from ._commands import CommandKind
 from ._errors import CommandRefused
 
-__all__ = ["FATAL_CODES", "is_benign", "is_conflict", "kind_of_error", "refusal"]
+__all__ = ["FATAL_CODES", "is_benign", "is_conflict", "is_not_there", "kind_of_error", "refusal"]
 
 _LONGEST_MESSAGE = 2000
 _LONGEST_NAME = 200
@@ -49,6 +49,8 @@ _KINDS = {
     "item_retrieve_invalid_item_id": CommandKind.RETRIEVE_ITEM,
 }
 
+# There is no item that could be retrieved.
+_NOT_THERE = frozenset({"item_not_found", "item_retrieve_invalid_item_id"})
 
 _PARAMETERS = {
     "session": CommandKind.UPDATE,
@@ -60,6 +62,11 @@ _PARAMETERS = {
 def is_benign(kind: CommandKind | None, code: str) -> bool:
     """Whether a code means that nothing was left to do, for a command of this kind (None: any)."""
     return code in _BENIGN and (kind is None or _BENIGN[code] is kind)
+
+
+def is_not_there(kind: CommandKind, code: str) -> bool:
+    """Whether a code means that there is no item to be retrieved."""
+    return kind is CommandKind.RETRIEVE_ITEM and code in _NOT_THERE
 
 
 def is_conflict(kind: CommandKind, code: str) -> bool:

@@ -38,6 +38,8 @@ class Replay:
         answer_timeout_s: How long the service may take to acknowledge an item.
 
     Attributes:
+        kept: Creations to be made again on a next connection, if they are not answered until then, by
+            item id.
         left_out: Ids of items that could not be kept.
         replayed: How many items were said again.
     """
@@ -57,8 +59,7 @@ class Replay:
         self._outstanding: deque[Command] = deque()
         # Items that are not said again, and what was before each.
         self._gone: dict[str, str] = {}
-        # Creations to be made again on a next connection, if they are not answered until then, by item id.
-        self._kept: dict[str, events.ConversationItemCreate] = {}
+        self.kept: dict[str, Command] = {}
         self.left_out: list[str] = []
         self.replayed = 0
 
@@ -108,17 +109,9 @@ class Replay:
         if isinstance(event, events.ConversationItemCreate) and (
             command.replaces or isinstance(event.item, events.FunctionCallOutput)
         ):
-            self._kept[command.key] = event
-            while len(self._kept) > _MOST_KEPT:
-                del self._kept[next(iter(self._kept))]
-
-    def forget(self, item_id: str) -> events.ConversationItemCreate | None:
-        """An item is there, however late the answer was: from here on it is like any.
-
-        Returns:
-            Its creation, where that was kept.
-        """
-        return self._kept.pop(item_id, None)
+            self.kept[command.key] = command
+            while len(self.kept) > _MOST_KEPT:
+                del self.kept[next(iter(self.kept))]
 
     def begin(
         self,
@@ -160,9 +153,11 @@ class Replay:
             items.append(item)
         there = {item_id_of(item) for item in told}
         for event in retold(told, items):
-            self._say(event)
-            if isinstance(event, events.ConversationItemCreate) and item_id_of(event.item) in there:
-                self._kept[item_id_of(event.item)] = event  # it is gone until this is answered
+            said = self._say(event)
+            if isinstance(event, events.ConversationItemCreate) and said.key in there:
+                again = Command(said.event_id, said.kind, said.key)
+                again.event = event
+                self.kept[said.key] = again  # it is gone until this is answered
         self._repeat_edits(calls)
         self._wait_for_next()
 
@@ -171,10 +166,12 @@ class Replay:
         calls = {
             entry.item.call_id: entry.id
             for entry in self._conversation
-            if self._kept and isinstance(entry.item, events.FunctionCall)
+            if self.kept and isinstance(entry.item, events.FunctionCall)
         }
         messages: dict[str, events.Item] = {}
-        for item_id, event in self._kept.items():
+        for item_id, command in self.kept.items():
+            event = command.event
+            assert isinstance(event, events.ConversationItemCreate)
             item, place = event.item, event.previous_item_id
             if isinstance(item, events.FunctionCallOutput):
                 place = calls.get(item.call_id)
@@ -188,7 +185,7 @@ class Replay:
             self._tray.session_events.append(ItemAdded(entry=entry, orphaned=False))
             if isinstance(item, events.Message):
                 messages[item_id] = item
-        self._kept.clear()
+        self.kept.clear()
         return messages
 
     def items(self, spoken: Mapping[str, bytes]) -> list[events.Item]:
@@ -233,7 +230,7 @@ class Replay:
             return False
         return True
 
-    def _say(self, event: events.ConversationItemCreate | events.ConversationItemDelete) -> None:
+    def _say(self, event: events.ConversationItemCreate | events.ConversationItemDelete) -> Command:
         event_id = self._tray.ids("event")
         if isinstance(event, events.ConversationItemCreate):
             command = Command(event_id, CommandKind.CREATE_ITEM, item_id_of(event.item))
@@ -244,6 +241,7 @@ class Replay:
         self._tray.commands.add(command, beyond_limit=True)
         self._tray.client_events.append(msgspec.structs.replace(event, event_id=event_id))
         self._outstanding.append(command)
+        return command
 
     def _repeat_edits(self, calls: set[str]) -> None:
         """The creations that were never answered, tool outputs among them, keep their event ids."""
@@ -281,7 +279,7 @@ class Replay:
 
     def _leave_out(self, item_id: str) -> None:
         self.left_out.append(item_id)
-        self.forget(item_id)
+        self.kept.pop(item_id, None)
         self._drop(item_id)
 
     def _drop(self, item_id: str) -> None:

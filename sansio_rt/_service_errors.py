@@ -12,7 +12,7 @@ from ._conversation import Conversation
 from ._endpoint import Dialect
 from ._errors import CommandRefused, RealtimeError
 from ._history import History
-from ._refusals import FATAL_CODES, is_benign, is_conflict, kind_of_error, refusal
+from ._refusals import FATAL_CODES, is_benign, is_conflict, is_not_there, kind_of_error, refusal
 from ._requests import Requests
 from ._responses import Responses
 from ._session_events import ErrorScope, ServerErrorReported
@@ -126,6 +126,8 @@ class ServiceErrors:
         if command.kind is CommandKind.REPLY:
             self._requests.on_over(command)
         self._tray.refuse(command, error)
+        if is_not_there(command.kind, error.code or ""):
+            self._history.note_gone(command.key)
         if command.kind is CommandKind.UPDATE:
             self._configuration.undo(command)
             if self._configuration.acknowledged is None:

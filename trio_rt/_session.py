@@ -260,13 +260,14 @@ class Session(SessionCore):
 
         Args:
             items: All items in order, as `conversation.items()` gives them, edited. Items without an id
-                are new. A changed item is deleted and created again under its id.
+                are new. An item that changes or moves is deleted and created again under its id.
             base: The items before they were edited: what the server added since then is kept. None:
                 nothing was added since.
 
         Raises:
-            LocalProtocolError: Two items have one id, an item cannot be sent, or there are more edits than
-                `Limits.max_pending_commands` has room for. Nothing was sent.
+            LocalProtocolError: Two items have one id, an item cannot be sent, there are more edits than
+                `Limits.max_pending_commands` has room for, or a spoken turn would move of which neither the
+                words nor all of the sound are here: take what `retrieve_item` gives. Nothing was sent.
             CommandTimeout: Some edits were not acknowledged in time; `missing` names the items.
             CommandRefused: The service refused the one edit that failed; the others were made.
             EditsFailed: Several edits failed.

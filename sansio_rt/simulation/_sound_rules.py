@@ -125,7 +125,7 @@ def heard_by(service: Service) -> Counter[int]:
             for block, count in read(words) if isinstance(words, str) else ():
                 heard[block] += count
                 spelled = True
-        if not spelled:
+        if not spelled and any(isinstance(part, events.InputAudio) for part in item.content):
             heard.update(service.heard_of_item.get(str(item.id), {}))
     return heard
 

@@ -29,7 +29,7 @@ from .mutants import (
 MODULES = (
     *("_retry", "_keepalive", "_kept_audio", "_diff", "_past", "_conversation"),
     *("_configuration", "_commands", "_refusals", "_connection", "_replay", "_input"),
-    *("_arbiter", "_requests", "_responses", "_generations", "_recovery", "_history"),
+    *("_arbiter", "_requests", "_responses", "_generations", "_recovery", "_history", "_cuts"),
     *("_response_content", "_turn_clock", "_frames", "_wire", "_link", "_watch"),
     *("_rotation", "_successor", "_handover", "_client", "_client_core", "_client_life"),
     *("_client_rooms",),

@@ -62,7 +62,7 @@ BUGS = (
     Bug(
         name="truncation_off_by_one",
         what="An answer is cut one millisecond behind what was heard.",
-        file="sansio_rt/_client.py",
+        file="sansio_rt/_cuts.py",
         old="        end_ms = int(min(audio_end_ms, received_ms))\n",
         new="        end_ms = int(min(audio_end_ms, received_ms)) + 1\n",
         tests=["sansio_rt/test_client_history.py", "sansio_rt/test_client.py"],

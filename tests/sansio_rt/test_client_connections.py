@@ -197,9 +197,9 @@ def test_outputs_that_nobody_acknowledges_are_kept_in_bounds() -> None:  # T9
         output = events.FunctionCallOutput(call_id=f"c{number}", output="", id=command.key)
         command.event = events.ConversationItemCreate(item=output)
         replay.keep(command)
-    assert len(replay._kept) == 1_024
-    assert "item_0" not in replay._kept
-    assert "item_4999" in replay._kept
+    assert len(replay.kept) == 1_024
+    assert "item_0" not in replay.kept
+    assert "item_4999" in replay.kept
 
 
 def test_nothing_is_in_force_before_the_server_has_said_so() -> None:  # S4

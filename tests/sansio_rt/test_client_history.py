@@ -329,21 +329,6 @@ def test_words_that_are_cut_keep_an_id_that_a_client_may_give(length: int, stays
     assert len(command.key) <= 32
 
 
-def test_a_turn_of_which_nothing_is_known_moves_as_no_words() -> None:  # C3
-    pair = Pair().connect()
-    pair.client.push_audio(SECOND)
-    pair.client.commit_audio()
-    for words in ("b", "c"):
-        pair.client.send_message(words)
-    pair.run()
-    pair.client._input._untranscribed.clear()
-    turn, *others = pair.client.conversation.items()
-    _, creation = pair.client.update_conversation([*others, turn])
-    assert isinstance(creation.event, events.ConversationItemCreate)
-    assert isinstance(creation.event.item, events.Message)
-    assert creation.event.item.content == [events.InputText(text="")]
-
-
 def test_an_item_that_nobody_knows_is_deleted_by_an_event_that_is_told() -> None:  # C2
     pair = Pair().connect()
     pair.inject(events.encode(events.ConversationItemDeleted(item_id="nobody", event_id="e")))

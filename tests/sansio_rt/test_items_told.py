@@ -8,6 +8,7 @@ from server_says import PART, created, item, message
 
 from sansio_rt import (
     CommandKind,
+    InputAudioCleared,
     ItemAdded,
     ItemDone,
     LocalProtocolError,
@@ -64,7 +65,7 @@ def test_a_cut_answer_that_only_moves_stays_cut() -> None:  # G14, C4
 def test_an_event_may_be_sent_as_it_is() -> None:
     pair = Pair().connect()
     pair.client.send(events.InputAudioBufferClear(event_id="mine"))
-    pair.run()
+    assert of(InputAudioCleared, pair.run())
     with pytest.raises(LocalProtocolError, match="item_id"):
         pair.client.send(events.ConversationItemDelete(item_id=""))
     assert pair.client.data_to_send() == b""

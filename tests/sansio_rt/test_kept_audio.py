@@ -106,3 +106,20 @@ def test_a_whole_frame_leaves_nothing_and_a_sample_is_taken_alone() -> None:
     assert audio.take_until(0.125) == b"a"
     assert audio.take_until(1) == b"bcdefgh"
     assert audio.take_all() == []
+
+
+def test_it_says_from_where_on_it_has_everything() -> None:  # N3
+    kept = KeptAudio(1.0)
+    kept.extend([bytes(4_800)] * 12)
+    assert [kept.has_all_since(position_ms) for position_ms in (0, 199, 200, 1_300)] == [
+        False,
+        False,
+        True,
+        True,
+    ]
+    assert kept.take_until(500)  # this was taken, and not dropped
+    assert kept.has_all_since(200)
+    kept.configure(AudioFormat.PCMU)
+    assert [kept.has_all_since(position_ms) for position_ms in (1_199, 1_200)] == [False, True]
+    kept.take_all()
+    assert kept.has_all_since(0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from pair import Pair, answered
+from pair import Pair, agree, answered
 
 from sansio_rt import Command, CommandKind, LocalProtocolError, Outcome, RetryPolicy, events
 from sansio_rt._conversation import text_of
@@ -189,3 +189,63 @@ def test_an_answer_that_was_cut_before_is_told_in_its_place_as_it_was_heard() ->
     assert text_of(create.event.item) == "one two"
     pair.run()
     assert told(pair) == kept(pair) == ["one two", "Hello."]
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("answers", [slice(0, None), slice(1, None)], ids=["all", "no deletion"])
+def test_an_answer_is_cut_where_it_goes_whichever_answers_come(
+    answers: slice, *, late: bool
+) -> None:  # C9, G14
+    """The answer to the deletion may be lost; and all may come when nobody waits for them any more."""
+    pair, item_id, create = moving()
+    assert pair.client.truncate(item_id, audio_end_ms=1_000) is create
+    pair.server.receive_data(pair.client.data_to_send(), pair.now)
+    messages = pair.server.session.messages_to_send()
+    if late:
+        pair.pass_time(15.0)
+    pair.inject(*messages[answers])
+    assert told(pair) == kept(pair) == ["one two", "Hello."]
+    assert pair.client.truncate(item_id, audio_end_ms=2_000) is None
+    agree(pair)
+
+
+@pytest.mark.parametrize("answers", [slice(0, None), slice(1, None)], ids=["all", "no deletion"])
+def test_an_answer_that_comes_to_its_place_late_is_cut_there_later(
+    answers: slice,
+) -> None:  # C2, G8
+    pair, item_id, _ = moving()
+    pair.server.receive_data(pair.client.data_to_send(), pair.now)
+    messages = pair.server.session.messages_to_send()
+    pair.pass_time(15.0)
+    pair.inject(*messages[answers])
+    assert told(pair) == kept(pair) == [WORDS, "Hello."]
+    pair.client.truncate(item_id, audio_end_ms=1_000)
+    pair.run()
+    assert told(pair) == kept(pair) == ["one two", "Hello."]
+    agree(pair)
+
+
+def test_the_next_connection_is_told_what_was_heard_of_what_came_nowhere() -> None:  # R3, G14
+    """The deletion was answered late, and the creation never."""
+    pair, item_id, create = moving()
+    assert pair.client.truncate(item_id, audio_end_ms=1_000) is create
+    pair.server.receive_data(pair.client.data_to_send(), pair.now)
+    deleted, *_ = pair.server.session.messages_to_send()
+    pair.pass_time(15.0)
+    pair.inject(deleted)
+    pair.cut()
+    pair.reconnect()
+    assert told(pair) == kept(pair) == ["one two", "Hello."]
+    agree(pair)
+
+
+@pytest.mark.parametrize("order", [(500, 1_500), (1_500, 500)])
+def test_what_was_heard_least_is_told_to_the_next_connection(order: tuple[int, int]) -> None:
+    # G8, G14, R3
+    pair = Pair(client={"retry": RetryPolicy()}).connect()
+    item_id = answered(pair)
+    pair.client.truncate(item_id, audio_end_ms=order[0])
+    pair.cut()
+    assert pair.client.truncate(item_id, audio_end_ms=order[1]) is None
+    pair.reconnect()
+    assert told(pair) == kept(pair) == ["one"]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 
 from sansio_rt import events
-from sansio_rt._past import as_history, heard_words, same_content
+from sansio_rt._past import as_history, heard_words, is_heard_only, same_content
 
 
 @given(
@@ -130,3 +130,23 @@ def test_other_items_are_the_same_only_as_a_whole() -> None:
     output = events.FunctionCallOutput(call_id="c", output="6", id="i")
     assert not same_content(output, events.FunctionCallOutput(call_id="c", output="7", id="i"))
     assert not same_content(output, events.FunctionCallOutput(call_id="d", output="6", id="i"))
+
+
+@pytest.mark.parametrize(
+    ("part", "only"),
+    [
+        (events.InputAudio(), True),
+        (events.InputAudio(transcript=None), True),
+        (events.InputAudio(transcript=""), True),
+        (events.InputAudio(transcript="words"), False),
+        (events.InputAudio(audio="AQA="), False),
+        (events.InputText(text="words"), False),
+    ],
+)
+def test_speech_without_words_and_sound_is_the_servers_only(part: events.Part, only: bool) -> None:
+    text = events.InputText(text="and")
+    item = events.Message(role="user", content=[text, part], id="i")
+    assert is_heard_only(item) is only
+    has_sound = isinstance(part, events.InputAudio) and part.audio == "AQA="
+    unsure = isinstance(part, events.InputAudio) and not has_sound
+    assert is_heard_only(item, words_count=False) is unsure

@@ -357,8 +357,8 @@ def test_what_was_kept_is_not_said_where_it_is_there_or_was_there() -> None:  # 
         command = room.ask(create(item, f"e{number}"), at=1.0)
         command.replaces = True
         room.replay.keep(command)
-    room.replay.forget("was there")  # its answer came late, and somebody deleted it then
-    room.replay.forget("o1")
+    del room.replay.kept["was there"]  # its answer came late, and somebody deleted it then
+    del room.replay.kept["o1"]
     room.tray.commands.end_all(CommandRefused("late"))
     assert ids(room.begin()) == ["a", "there", "call"]
     assert not room.told_events(ItemAdded)
@@ -408,6 +408,14 @@ def test_what_is_replaced_on_the_way_is_lost_by_no_loss_between_both_halves() ->
     room.tray.commands.end_all(CommandRefused("lost"))
     assert ids(room.begin()) == ["a", "b"]
     assert not room.replay.left_out
+
+
+def test_what_is_taken_out_on_the_way_is_lost_by_no_loss_behind_it() -> None:  # R3
+    room = Room(said("a"))
+    (deletion,) = room.begin(said("a"), said("gone"))
+    assert deletion.item_id == "gone"
+    room.tray.commands.end_all(CommandRefused("lost"))
+    assert ids(room.begin()) == ["a"]
 
 
 def test_what_is_replaced_and_refused_stays_away() -> None:  # R3

@@ -124,6 +124,15 @@ def test_an_answer_that_is_moved_whole_while_its_cut_is_not_answered(
     found("is told", simulation)
 
 
+def test_a_spoken_turn_that_is_moved_as_no_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    speaks = actions.Speak(at_s=1.0, length_ms=500)
+    moves = actions.Edit(at_s=4.0, which=0.0, how="move")
+    simulation = always(speaks, actions.Type(at_s=2.0), moves)
+    assert all(simulate(seed, simulation).violation is None for seed in range(5))  # it is refused
+    monkeypatch.setattr(History, "_as_heard", lambda _, item: as_history(item))
+    found("blocks were lost", simulation)
+
+
 def test_history_that_is_told_to_nobody_is_not_compared() -> None:
     rule = HistoryIsAsHeard()
     rule._told = {(1, "item"): "some words"}
