@@ -146,6 +146,12 @@ def test_the_page_tells_each_kind_of_reason_under_its_own_heading() -> None:
         assert f"### {heading}\n\n- `_x`, `f`: `` a `` as `` b ``: because {kind}" in lists
 
 
+def test_the_page_lists_the_reasons_that_there_are() -> None:
+    begin, end = report.REASONS
+    listed = report.PAGE.read_text("utf-8").partition(begin)[2].partition(end)[0].strip()
+    assert listed == report._lists(report.read_reasons()), "python -m tests.mutation --table"
+
+
 def test_the_score_leaves_out_what_has_a_reason() -> None:
     ended = [mutants.KILLED] * 8 + [mutants.SURVIVED] * 3 + [mutants.SKIPPED] * 5
     results = mutants.Results(
