@@ -9,6 +9,7 @@ import pytest
 from pair import SECOND, Loud, Pair, agree, of, only
 
 from sansio_rt import (
+    AudioFormat,
     InputTranscriptCompleted,
     Limits,
     LocalProtocolError,
@@ -225,3 +226,13 @@ def test_a_message_with_sound_of_the_application_s_own_stays_where_it_is() -> No
     pair.run()
     refused(pair, "own")
     assert sound_of(pair, "own") == SECOND
+
+
+def test_what_was_said_in_another_format_is_not_moved_as_noise() -> None:  # C3, N3
+    """What is kept of it would be read in the format that is in force now."""
+    pair = keeping(30.0)
+    item_id = spoken(pair)
+    pair.client.update(input_audio_format=AudioFormat.PCMU)
+    pair.run()
+    refused(pair, item_id)
+    assert sound_of(pair, item_id) == TURN
