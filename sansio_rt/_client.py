@@ -205,8 +205,9 @@ class ClientProtocol(ClientCore):
                 than `Limits.max_pending_commands` has room for (16,384 where nothing else waits; a list
                 may be longer, but not change so much at once). Or a spoken turn would move of which
                 neither the words nor all of the sound are here: its transcript has not come, and it is
-                longer than `Limits.max_kept_audio_s`, or none of the last four without one, or there are
-                no retries. It can move where the list has what `retrieve_item` gives. Nothing was sent.
+                longer than `Limits.max_kept_audio_s`, or none of the last four without one, or was said in
+                another input format, or was not pushed but sent as a message, or there are no retries. It
+                can move where the list has what `retrieve_item` gives. Nothing was sent.
         """
         self._require_connected("update_conversation")
         commands = self._history.update(items, base)

@@ -187,7 +187,7 @@ class ClientRooms:
     def _check(self, event: events.ClientEvent) -> None:
         events.check(event)
         if self.endpoint.dialect.is_beta or (
-            type(event) is events.SessionUpdate and event.session.extra is not events.NO_EXTRA
+            type(event) is events.SessionUpdate and not _is_as_known(event.session)
         ):
             _dialects.encode(self.endpoint.dialect, event)  # refuses what it cannot say
 
@@ -228,3 +228,8 @@ class ClientRooms:
     def _on_broken(self, error: SchemaError) -> None:
         self.broken_messages += 1
         self._tray.session_events.append(MessageBroken(error=error))
+
+
+def _is_as_known(session: object) -> bool:
+    """Whether it has only settings that the GA knows; an application may also give plain JSON."""
+    return isinstance(session, events.RealtimeSession) and session.extra is events.NO_EXTRA

@@ -13,7 +13,7 @@ from ._commands import Command, CommandKind
 from ._conversation import Conversation, ConversationItem, item_id_of, text_of, without_audio
 from ._diff import ROOT, CreateItem, DeleteItem, diff, merge
 from ._errors import LocalProtocolError
-from ._past import as_history, as_spoken, is_heard_only, same_content
+from ._past import as_history, as_spoken, is_heard_only, is_unchanged, same_content
 from ._session_events import ItemAdded, ItemDeleted, ItemDone, ItemTruncated, StrayEvent
 from ._tray import Tray
 
@@ -130,8 +130,8 @@ class History:
         named = [
             item if item_id_of(item) else _with_id(item, self._tray.ids("item")) for item in items
         ]
-        wanted = merge(there if base is None else base, named, there, equal=same_content)
-        edits = diff(there, wanted, equal=same_content)
+        wanted = merge(there if base is None else base, named, there, equal=is_unchanged)
+        edits = diff(there, wanted, equal=is_unchanged)
         self._tray.commands.check_room(len(edits))
         created = {
             item_id_of(edit.item): self._as_heard(edit.item)

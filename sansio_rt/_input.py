@@ -121,6 +121,7 @@ class Input:
         if isinstance(audio_format, AudioFormat) and audio_format is not self._encoder.format:
             self._encoder = AudioEncoder(audio_format, self._frame_ms)
             self._kept.configure(audio_format)
+            self._untranscribed.clear()  # it would be read in the new format
         self._transcribed = isinstance(config.transcription, events.Transcription)
         self._silence_ms = None
         detection = config.turn_detection

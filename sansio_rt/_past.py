@@ -15,7 +15,14 @@ from msgspec import UNSET
 
 from . import events
 
-__all__ = ["as_history", "as_spoken", "heard_words", "is_heard_only", "same_content"]
+__all__ = [
+    "as_history",
+    "as_spoken",
+    "heard_words",
+    "is_heard_only",
+    "is_unchanged",
+    "same_content",
+]
 
 
 def heard_words(text: str, heard_ms: float, received_ms: float) -> str:
@@ -100,6 +107,31 @@ def is_heard_only(item: events.Item, *, words_count: bool = True) -> bool:
 def same_content(one: events.Item, other: events.Item) -> bool:
     """Whether two items of one id say the same, whatever the server has added to one of them."""
     return _content(one) == _content(other)
+
+
+def is_unchanged(known: events.Item, given: events.Item) -> bool:
+    """Whether a caller asks for no change of an item.
+
+    Args:
+        known: The item.
+        given: What the caller wants: the same, or a turn as it was before its words came.
+    """
+    if same_content(known, given):
+        return True
+    return (
+        isinstance(known, events.Message)
+        and isinstance(given, events.Message)
+        and known.role == given.role
+        and len(known.content) == len(given.content)
+        and all(
+            _is_heard_only(part) or _part_content(before) == _part_content(part)
+            for before, part in zip(known.content, given.content, strict=True)
+        )
+    )
+
+
+def _is_heard_only(part: events.Part) -> bool:
+    return isinstance(part, events.InputAudio) and not part.audio and not part.transcript
 
 
 def _content(item: events.Item) -> object:

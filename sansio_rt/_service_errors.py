@@ -126,7 +126,8 @@ class ServiceErrors:
         if command.kind is CommandKind.REPLY:
             self._requests.on_over(command)
         self._tray.refuse(command, error)
-        if is_not_there(command.kind, error.code or ""):
+        named = error.event_id or command.key in str(error)  # else it may be for another one
+        if named and is_not_there(command.kind, error.code or ""):
             self._history.note_gone(command.key)
         if command.kind is CommandKind.UPDATE:
             self._configuration.undo(command)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 from pair import ENDPOINT, MANUAL, SECOND, Pair, of, only
@@ -23,6 +24,7 @@ from sansio_rt import (
     InputTranscriptDelta,
     InputTranscriptFailed,
     RateLimitsReported,
+    RawClientEvent,
     ServerErrorReported,
     SessionClosed,
     SessionConfig,
@@ -119,11 +121,21 @@ def test_the_ga_dialect_has_no_temperature() -> None:
 
 def test_nor_has_a_kind_of_session_that_nobody_knows() -> None:
     pair = Pair().connect()
+    pair.client.raw_events = True
     session = events.UnknownSession(type="song", data={"type": "song", "temperature": 0.5})
     with pytest.raises(UnsupportedByDialect, match="temperature"):
         pair.client.send(events.SessionUpdate(session=session))
     pair.client.handle_timer(0.0)
     assert pair.client.data_to_send() == b""
+    assert not of(RawClientEvent, pair.run())
+
+
+def test_a_raw_event_may_have_a_session_in_plain_json() -> None:
+    pair = Pair().connect()
+    session: Any = {"type": "realtime", "instructions": "Be long."}
+    pair.client.send(events.SessionUpdate(session=session))
+    pair.run()
+    assert pair.server.session.session.instructions == "Be long."
 
 
 def test_attached_to_a_call_formats_are_left_alone_and_followed() -> None:  # E7, S8

@@ -95,6 +95,26 @@ def test_an_item_that_cannot_be_retrieved_is_gone() -> None:  # C2
     agree(pair)
 
 
+@pytest.mark.parametrize(("named", "left"), [("it", ["a"]), ("a", [])])
+def test_an_error_that_names_neither_event_nor_item_says_nothing_of_the_item(
+    named: str, left: list[str]
+) -> None:  # C7
+    """It may be for a retrieval that timed out."""
+    pair = Pair().connect()
+    pair.client.send_message("a", item_id="item_a")
+    pair.run()
+    retrieved = pair.client.retrieve_item("item_a")
+    pair.client.data_to_send()
+    details = events.ErrorDetails(
+        type="invalid_request_error",
+        code="item_retrieve_invalid_item_id",
+        message=f"The item with id 'item_{named}' does not exist.",
+    )
+    pair.inject(events.encode(events.Error(error=details, event_id="e")))
+    assert retrieved.outcome is Outcome.REFUSED
+    assert words(pair) == left
+
+
 def test_a_retrieval_that_fails_for_another_reason_says_nothing_of_the_item() -> None:  # C7
     pair = Pair().connect()
     pair.client.send_message("a", item_id="a")

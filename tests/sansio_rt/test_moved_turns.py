@@ -9,6 +9,7 @@ import pytest
 from pair import SECOND, Loud, Pair, agree, of, only
 
 from sansio_rt import (
+    AudioFormat,
     InputTranscriptCompleted,
     Limits,
     LocalProtocolError,
@@ -225,3 +226,34 @@ def test_a_message_with_sound_of_the_application_s_own_stays_where_it_is() -> No
     pair.run()
     refused(pair, "own")
     assert sound_of(pair, "own") == SECOND
+
+
+def test_what_was_said_in_another_format_is_not_moved_as_noise() -> None:  # C3, N3
+    """What is kept of it would be read in the format that is in force now."""
+    pair = keeping(30.0)
+    item_id = spoken(pair)
+    pair.client.update(input_audio_format=AudioFormat.PCMU)
+    pair.run()
+    refused(pair, item_id)
+    assert sound_of(pair, item_id) == TURN
+
+
+@pytest.mark.parametrize("with_base", [False, True])
+@pytest.mark.parametrize("kind", ["delta", "completed"])
+def test_a_turn_that_stays_is_left_alone_where_its_words_came_since(
+    kind: str, with_base: bool
+) -> None:  # C5
+    pair = Pair(HEARD).connect()
+    item_id = spoken(pair)
+    items = pair.client.conversation.items()
+    words = {"delta": "Hel"} if kind == "delta" else {"transcript": "Hello."}
+    tell_words(pair, item_id, kind, **words)
+    new = events.Message(role="user", content=[events.InputText(text="And?")], id="new")
+    pair.client.raw_events = True
+    pair.client.update_conversation([*items, new], base=items if with_base else None)
+    pair.run()
+    assert len(pair.sent(events.ConversationItemCreate)) == 1
+    assert not pair.sent(events.ConversationItemDelete)
+    assert [entry.text for entry in pair.client.conversation] == [*words.values(), "And?"]
+    assert sound_of(pair, item_id) == TURN
+    agree(pair)

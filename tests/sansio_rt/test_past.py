@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 
 from sansio_rt import events
-from sansio_rt._past import as_history, heard_words, is_heard_only, same_content
+from sansio_rt._past import as_history, heard_words, is_heard_only, is_unchanged, same_content
 
 
 @given(
@@ -108,6 +108,27 @@ def test_content_is_the_same_whatever_carries_the_words() -> None:
     output = events.FunctionCallOutput(call_id="c1", output="7", id="i1")
     assert not same_content(output, events.FunctionCallOutput(call_id="c1", output="8", id="i1"))
     assert not same_content(output, spoken)
+
+
+def test_a_turn_whose_words_came_since_is_unchanged_and_nothing_else_is() -> None:  # C5
+    def message(*parts: events.Part, role: str = "user") -> events.Message:
+        return events.Message(role=role, content=list(parts), id="i1")
+
+    note = events.InputText(text="note")
+    untold = events.InputAudio(transcript=None)
+    told = message(events.InputAudio(transcript="words"), note)
+    assert is_unchanged(told, message(untold, note))
+    assert is_unchanged(told, told)
+    assert is_unchanged(message(events.InputText(text="words")), message(untold))
+    assert not is_unchanged(message(untold, note), told)
+    assert not is_unchanged(told, message(untold))
+    assert not is_unchanged(told, message(untold, events.InputText(text="other")))
+    assert not is_unchanged(told, message(events.InputAudio(transcript="others"), note))
+    assert not is_unchanged(told, message(events.InputAudio(audio="AAAA"), note))
+    assert not is_unchanged(told, message(untold, note, role="system"))
+    output = events.FunctionCallOutput(call_id="c1", output="7", id="i1")
+    assert not is_unchanged(output, message(untold))
+    assert not is_unchanged(told, output)
 
 
 @pytest.mark.parametrize(

@@ -137,6 +137,16 @@ def test_a_command_that_is_made_when_the_connection_is_gone_belongs_to_none() ->
 # --- the world ------------------------------------------------------------------------------
 
 
+def test_a_command_belongs_to_the_connection_that_the_client_has_taken_over_untold() -> None:
+    driver = world().driver
+    serving = driver.serving
+    assert serving is not None
+    other: Any = SimpleNamespace(link=object(), number=serving.number + 1)
+    driver.serving, driver._carried = other, {1: other, 2: serving}
+    driver._keep(Command("event_1", CommandKind.CREATE_ITEM), "early")
+    assert driver.issued["event_1"].connection == serving.number
+
+
 def test_rounds_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     made = world()
     monkeypatch.setattr(_world, "MOST_ROUNDS", 3)
