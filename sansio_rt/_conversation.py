@@ -216,7 +216,10 @@ class Conversation:
         return [entry.item for entry in self]
 
     def history(self) -> list[events.Item]:
-        """The items in order as a client can create them again: text for audio, and only what was heard."""
+        """The items in order as a client can create them again: text for audio, and only what was heard.
+
+        A spoken turn without words is an empty text here. To edit the conversation take `items()`.
+        """
         return [as_history(entry.item, entry.heard_part) for entry in self]
 
     def put(self, item: events.Item, previous_item_id: str | UnsetType | None = UNSET) -> Placement:

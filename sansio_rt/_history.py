@@ -10,10 +10,17 @@ from msgspec import UNSET, UnsetType
 
 from . import events
 from ._commands import Command, CommandKind
-from ._conversation import Conversation, ConversationItem, item_id_of, text_of, without_audio
+from ._conversation import Conversation, ConversationItem, item_id_of, text_of
 from ._diff import ROOT, CreateItem, DeleteItem, diff, merge
 from ._errors import LocalProtocolError
-from ._past import as_history, as_spoken, is_heard_only, is_unchanged, same_content
+from ._past import (
+    as_history,
+    is_unchanged,
+    place_of_speech,
+    same_content,
+    with_sound,
+    with_speech,
+)
 from ._session_events import ItemAdded, ItemDeleted, ItemDone, ItemTruncated, StrayEvent
 from ._tray import Tray
 
@@ -196,14 +203,15 @@ class History:
             LocalProtocolError: It moves, and of its words and its sound there is not all that was said.
         """
         entry = self._conversation.get(item_id_of(item))
-        if entry is None or not (is_heard_only(item) or same_content(entry.item, item)):
+        if entry is None:
             return as_history(item)
-        if entry.is_heard_only and without_audio(item) is item:
+        item = with_speech(item, entry.item)
+        if entry.is_heard_only and (place := place_of_speech(item, entry.item)) is not None:
             sound = self._sound_of(entry.id)
             if sound is None:
                 raise _only_heard(entry.id)
-            return as_spoken(entry.id, "user", sound)
-        return as_history(entry.item if is_heard_only(item) else item, entry.heard_part)
+            item = with_sound(item, place, sound)
+        return as_history(item, entry.heard_part if same_content(entry.item, item) else None)
 
     def note_gone(self, item_id: str) -> bool:
         """The service does not have an item any more (C9); whether the mirror had it."""

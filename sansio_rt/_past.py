@@ -21,7 +21,10 @@ __all__ = [
     "heard_words",
     "is_heard_only",
     "is_unchanged",
+    "place_of_speech",
     "same_content",
+    "with_sound",
+    "with_speech",
 ]
 
 
@@ -85,8 +88,53 @@ def as_spoken(item_id: str, role: str, audio: bytes) -> events.Message:
         role: Whose turn it is.
         audio: Its sound, in the session's input format.
     """
-    part = events.InputAudio(audio=base64.b64encode(audio).decode("ascii"))
-    return events.Message(role=role, content=[part], id=item_id)
+    return events.Message(role=role, content=[_sound(audio)], id=item_id)
+
+
+def with_speech(given: events.Item, known: events.Item) -> events.Item:
+    """An item that a caller wants, with what is known of the speech that it only has a place for.
+
+    Args:
+        given: What the caller wants: maybe taken from the conversation before words came, and edited.
+        known: The item of that id.
+    """
+    if not (isinstance(given, events.Message) and isinstance(known, events.Message)):
+        return given
+    speech = [part for part in known.content if isinstance(part, events.InputAudio)]
+    said = speech[:1] or known.content[:1]  # that is what it was put in again as
+    places = [place for place, part in enumerate(given.content) if _is_heard_only(part)]
+    if not (said and places):
+        return given
+    content = [*given.content[: places[0]], *said, *given.content[places[0] + 1 :]]
+    return msgspec.structs.replace(given, content=content)
+
+
+def place_of_speech(item: events.Item, known: events.Item) -> int | None:
+    """Which part of an item is the speech of the one that is known, as far as its words are; or None."""
+    if not (isinstance(item, events.Message) and isinstance(known, events.Message)):
+        return None
+    words = [part.transcript for part in known.content if isinstance(part, events.InputAudio)]
+    for index, part in enumerate(item.content):
+        if isinstance(part, events.InputAudio) and not part.audio and part.transcript in words:
+            return index
+    return None
+
+
+def with_sound(item: events.Item, place: int, audio: bytes) -> events.Item:
+    """A message with its speech as it was said.
+
+    Args:
+        item: A message.
+        place: Which part of it is the speech.
+        audio: Its sound, in the session's input format.
+    """
+    assert isinstance(item, events.Message)
+    content = [*item.content[:place], _sound(audio), *item.content[place + 1 :]]
+    return msgspec.structs.replace(item, content=content)
+
+
+def _sound(audio: bytes) -> events.InputAudio:
+    return events.InputAudio(audio=base64.b64encode(audio).decode("ascii"))
 
 
 def is_heard_only(item: events.Item, *, words_count: bool = True) -> bool:

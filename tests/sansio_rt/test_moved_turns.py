@@ -257,3 +257,56 @@ def test_a_turn_that_stays_is_left_alone_where_its_words_came_since(
     assert [entry.text for entry in pair.client.conversation] == [*words.values(), "And?"]
     assert sound_of(pair, item_id) == TURN
     agree(pair)
+
+
+NOTE = events.InputText(text="note")
+
+
+def noted(pair: Pair, turn: Any, *, first: bool = False) -> list[events.Item]:
+    """Has a note put into a turn; gives the parts that the service has of it then."""
+    content = [NOTE, *turn.content] if first else [*turn.content, NOTE]
+    before = pair.client.conversation.items()[0]
+    edited = events.Message(role=turn.role, content=content, id=turn.id)
+    pair.client.update_conversation([before, edited])
+    pair.run()
+    retrieved = pair.client.retrieve_item(str(turn.id))
+    pair.run()
+    agree(pair)
+    parts: list[events.Item] = retrieved.result().content
+    return parts
+
+
+@pytest.mark.parametrize("first", [False, True])
+@pytest.mark.parametrize("partly", [False, True])
+def test_what_is_added_to_a_turn_stands_beside_its_sound(partly: bool, first: bool) -> None:  # C3
+    pair = keeping(2.0)
+    item_id = spoken(pair)
+    if partly:
+        tell_words(pair, item_id, "delta", delta="Hel")
+        pair.run()
+    parts: list[Any] = noted(pair, pair.client.conversation.items()[1], first=first)
+    sound, note = reversed(parts) if first else parts
+    assert base64.b64decode(sound.audio) == TURN
+    assert note == NOTE
+
+
+def test_what_is_added_to_a_turn_whose_sound_was_not_kept_is_refused() -> None:  # C3
+    pair = keeping(1.0)
+    item_id = spoken(pair)
+    with pytest.raises(LocalProtocolError, match=f"{item_id}.*retrieve_item"):
+        noted(pair, pair.client.conversation.items()[1])
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_what_is_added_to_a_turn_whose_words_came_since_stands_beside_them(moved: bool) -> None:
+    """The caller's list has the turn without words; it may have been put in again as words, too."""  # C3
+    pair = keeping(2.0)
+    item_id = spoken(pair)
+    turn = pair.client.conversation.items()[1]
+    tell_words(pair, item_id, "completed", transcript="Hello there.")
+    pair.run()
+    if moved:
+        for _ in range(2):
+            move(pair)
+        assert pair.client.conversation.ids() == ["before", item_id]
+    assert noted(pair, turn) == [events.InputText(text="Hello there."), NOTE]

@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 
 from sansio_rt import events
-from sansio_rt._past import as_history, heard_words, is_heard_only, is_unchanged, same_content
+from sansio_rt._past import (
+    as_history,
+    heard_words,
+    is_heard_only,
+    is_unchanged,
+    place_of_speech,
+    same_content,
+    with_speech,
+)
 
 
 @given(
@@ -171,3 +179,45 @@ def test_speech_without_words_and_sound_is_the_servers_only(part: events.Part, o
     has_sound = isinstance(part, events.InputAudio) and part.audio == "AQA="
     unsure = isinstance(part, events.InputAudio) and not has_sound
     assert is_heard_only(item, words_count=False) is unsure
+
+
+def turn(*parts: events.Part) -> events.Message:
+    return events.Message(role="user", content=list(parts), id="i")
+
+
+SPEECH, WORDS = events.InputAudio(), events.InputText(text="words")
+CALL = events.FunctionCall(name="look", arguments="{}", call_id="c", id="i")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "known", "comes"),
+    [
+        (turn(SPEECH, WORDS), turn(events.InputAudio(transcript="a")), ["a", "words"]),
+        (turn(WORDS, SPEECH), turn(events.InputText(text="a")), ["words", "a"]),
+        (turn(SPEECH, SPEECH), turn(events.InputText(text="a")), ["a", ""]),
+        (turn(SPEECH, WORDS), turn(), ["", "words"]),
+        (turn(WORDS), turn(events.InputText(text="a")), ["words"]),
+    ],
+)
+def test_an_edit_has_what_is_known_of_the_speech_that_it_has_a_place_for(
+    wanted: events.Message, known: events.Message, comes: list[str]
+) -> None:
+    item = with_speech(wanted, known)
+    assert isinstance(item, events.Message)
+    said = [getattr(part, "text", None) or getattr(part, "transcript", "") for part in item.content]
+    assert [words or "" for words in said] == comes
+
+
+def test_what_is_no_message_has_no_speech() -> None:
+    assert with_speech(CALL, turn(SPEECH)) is CALL
+    assert with_speech(turn(SPEECH), CALL) == turn(SPEECH)
+    assert place_of_speech(CALL, turn(SPEECH)) is None
+    assert place_of_speech(turn(SPEECH), CALL) is None
+
+
+def test_speech_is_told_from_other_speech_by_its_words() -> None:
+    known = turn(events.InputAudio(transcript="Hel"))
+    assert place_of_speech(turn(WORDS, events.InputAudio(transcript="Hel")), known) == 1
+    assert place_of_speech(turn(events.InputAudio(transcript="Hello")), known) is None
+    assert place_of_speech(turn(events.InputAudio(transcript="Hel", audio="AQA=")), known) is None
+    assert place_of_speech(turn(WORDS), known) is None
