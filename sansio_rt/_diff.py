@@ -65,16 +65,19 @@ def diff(
     new_items: Sequence[Item],
     *,
     equal: Callable[[Item, Item], bool] = operator.eq,
+    hold: Callable[[Item], bool] | None = None,
 ) -> list[Edit[Item]]:
     """Say how to turn one list of items into another, with the fewest edits there can be.
 
     Items cannot be moved or changed on the wire: both are a delete and a create. So what stays is a
-    longest run of unchanged items whose order is the same in both lists, found in n log n.
+    longest run of unchanged items whose order is the same in both lists, found in n log n. Of several
+    such runs it is one with the most items that are to be held.
 
     Args:
         old_items: The items as they are.
         new_items: The items as they should be.
         equal: Whether an old and a new item of one id have the same content.
+        hold: Whether an item loses something where it is created again, so that others move rather.
 
     Returns:
         All deletes in the old order, then all creates in the new order. Applied one after the other
@@ -85,7 +88,13 @@ def diff(
     """
     old_index = _index(old_items, "old_items")
     new_index = _index(new_items, "new_items")
-    stay = _staying(old_items, new_items, old_index, new_index, equal)
+    same = [
+        position
+        for item_id, item in zip(new_index, new_items, strict=True)
+        if (position := old_index.get(item_id)) is not None and equal(old_items[position], item)
+    ]
+    held = [hold is not None and hold(old_items[position]) for position in same]
+    stay = {old_items[position].id for position in _longest_run(same, held)}
     edits: list[Edit[Item]] = [DeleteItem(item_id) for item_id in old_index if item_id not in stay]
     previous_item_id = ROOT
     for item_id, item in zip(new_index, new_items, strict=True):
@@ -168,34 +177,33 @@ def _index(items: Sequence[Item], name: str) -> dict[str, int]:
     return index
 
 
-def _staying(
-    old_items: Sequence[Item],
-    new_items: Sequence[Item],
-    old_index: dict[str, int],
-    new_index: dict[str, int],
-    equal: Callable[[Item, Item], bool],
-) -> set[str]:
-    """Give the ids that neither move nor change: a longest increasing subsequence.
+def _longest_run(positions: list[int], held: list[bool]) -> list[int]:
+    """Give a longest rising run of positions, and of those one with the most that are held, last first.
 
-    Patience sorting: `ends[n]` is the smallest old position that a run of n + 1 items can end with,
-    `run_ends[n]` is that item's place in `links`, and a link names an item and the place of the one
-    in front of it in its run.
+    Patience sorting: of the runs so far that are of use, `ends` has the positions that they end with,
+    `worths` what they are worth (both rise from run to run), and `lasts` the place of the end in
+    `links`. A link names a position and the place of the one in front of it in its run.
     """
+    more_than_all_held = len(positions) + 1
     ends: list[int] = []
-    run_ends: list[int] = []
-    links: list[tuple[str, int]] = []
-    for item_id, new_position in new_index.items():
-        position = old_index.get(item_id)
-        if position is None or not equal(old_items[position], new_items[new_position]):
-            continue
-        length = bisect_left(ends, position)
-        links.append((item_id, run_ends[length - 1] if length else -1))
-        # An empty slice at the end appends; elsewhere it replaces the one that is there.
-        ends[length : length + 1] = [position]
-        run_ends[length : length + 1] = [len(links) - 1]
-    staying: set[str] = set()
-    place = run_ends[-1] if run_ends else -1
+    worths: list[int] = []
+    lasts: list[int] = []
+    links: list[tuple[int, int]] = []
+    for position, is_held in zip(positions, held, strict=True):
+        behind = bisect_left(ends, position)
+        worth = more_than_all_held + is_held
+        if behind:
+            worth += worths[behind - 1]
+        links.append((position, lasts[behind - 1] if behind else -1))
+        beaten = behind  # these end later, and are worth no more
+        while beaten < len(ends) and worths[beaten] <= worth:
+            beaten += 1
+        ends[behind:beaten] = [position]
+        worths[behind:beaten] = [worth]
+        lasts[behind:beaten] = [len(links) - 1]
+    run: list[int] = []
+    place = lasts[-1] if lasts else -1
     while place >= 0:
-        item_id, place = links[place]
-        staying.add(item_id)
-    return staying
+        position, place = links[place]
+        run.append(position)
+    return run

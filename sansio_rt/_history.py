@@ -15,6 +15,7 @@ from ._diff import ROOT, CreateItem, DeleteItem, diff, merge
 from ._errors import LocalProtocolError
 from ._past import (
     as_history,
+    has_speech,
     is_unchanged,
     place_of_speech,
     same_content,
@@ -138,7 +139,7 @@ class History:
             item if item_id_of(item) else _with_id(item, self._tray.ids("item")) for item in items
         ]
         wanted = merge(there if base is None else base, named, there, equal=is_unchanged)
-        edits = diff(there, wanted, equal=is_unchanged)
+        edits = diff(there, wanted, equal=is_unchanged, hold=has_speech)
         self._tray.commands.check_room(len(edits))
         created = {
             item_id_of(edit.item): self._as_heard(edit.item)

@@ -18,6 +18,7 @@ from . import events
 __all__ = [
     "as_history",
     "as_spoken",
+    "has_speech",
     "heard_words",
     "is_heard_only",
     "is_unchanged",
@@ -26,6 +27,8 @@ __all__ = [
     "with_sound",
     "with_speech",
 ]
+
+_SPEECH = (events.InputAudio, events.OutputAudio)
 
 
 def heard_words(text: str, heard_ms: float, received_ms: float) -> str:
@@ -150,6 +153,11 @@ def is_heard_only(item: events.Item, *, words_count: bool = True) -> bool:
         and not (part.transcript and words_count)
         for part in item.content
     )
+
+
+def has_speech(item: events.Item) -> bool:
+    """Whether an item has sound at the service, which is words at best where it is created again."""
+    return isinstance(item, events.Message) and any(type(part) in _SPEECH for part in item.content)
 
 
 def same_content(one: events.Item, other: events.Item) -> bool:

@@ -157,16 +157,16 @@ BUGS = (
         name="diff_forgets_order",
         what="Items that changed places count as staying, so that a moved item is not moved.",
         file="sansio_rt/_diff.py",
-        old="        length = bisect_left(ends, position)\n",
-        new="        length = len(ends)\n",
+        old="        behind = bisect_left(ends, position)\n",
+        new="        behind = len(ends)\n",
         tests=["sansio_rt/test_diff.py"],
     ),
     Bug(
         name="diff_not_least",
         what="The first run of items stays instead of the longest: right, but with needless edits.",
         file="sansio_rt/_diff.py",
-        old="        length = bisect_left(ends, position)\n",
-        new="        length = len(ends)\n        if bisect_left(ends, position) < length:\n"
+        old="        behind = bisect_left(ends, position)\n",
+        new="        behind = len(ends)\n        if bisect_left(ends, position) < behind:\n"
         "            continue\n",
         tests=["sansio_rt/test_diff.py"],
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 
 import pytest
 from pair import MANUAL, SECOND, Loud, Pair, agree, of, only
@@ -395,17 +396,12 @@ def test_two_deletions_of_an_item_both_have_succeeded_where_it_is_not_said_again
 
 def test_a_turn_that_was_moved_before_its_words_were_known_keeps_its_audio() -> None:  # N3, R3
     pair = steady()
-    pair.client.send_message("Before.", item_id="before")
-    pair.client.push_audio(SECOND)
-    commit = pair.client.commit_audio()
-    assert commit is not None
-    pair.run()
-    spoken = commit.result()
-    pair.client.update_conversation(list(reversed(pair.client.conversation.items())))
+    spoken = spoken_behind_others(pair)
+    to_the_beginning(pair)
     pair.client.data_to_send()  # lost on its way
     pair.cut()
     pair.reconnect()
-    assert pair.client.conversation.ids() == [spoken, "before"]
+    assert pair.client.conversation.ids() == [spoken, *OTHERS]
     assert audio_of(pair, spoken) == SECOND
     agree(pair)
 
@@ -419,6 +415,22 @@ def spoken_turn(pair: Pair) -> str:
     return str(commit.result())
 
 
+OTHERS = ("first", "second")
+
+
+def spoken_behind_others(pair: Pair) -> str:
+    """A turn behind two messages: of what changes places, that is the fewest."""
+    for item_id in OTHERS:
+        pair.client.send_message("Before.", item_id=item_id)
+    return spoken_turn(pair)
+
+
+def to_the_beginning(pair: Pair, base: Sequence[events.Item] | None = None) -> None:
+    """Moves the last item; as it was in an older list, if one is given."""
+    *others, last = base or pair.client.conversation.items()
+    pair.client.update_conversation([last, *others], base=base)
+
+
 def audio_of(pair: Pair, item_id: str) -> bytes:
     """What the server has of a turn's sound."""
     retrieved = pair.client.retrieve_item(item_id)
@@ -430,9 +442,8 @@ def audio_of(pair: Pair, item_id: str) -> bytes:
 def test_a_turn_whose_move_was_lost_half_way_keeps_its_audio() -> None:  # N3, R3
     """The server has said that it is deleted, and not that it is there again."""
     pair = steady()
-    pair.client.send_message("Before.", item_id="before")
-    spoken = spoken_turn(pair)
-    pair.client.update_conversation(list(reversed(pair.client.conversation.items())))
+    spoken = spoken_behind_others(pair)
+    to_the_beginning(pair)
     pair.server.receive_data(pair.client.data_to_send(), pair.now)
     deleted, *_ = pair.server.session.messages_to_send()
     pair.server._wire.send_text(deleted)
@@ -440,35 +451,33 @@ def test_a_turn_whose_move_was_lost_half_way_keeps_its_audio() -> None:  # N3, R
     assert spoken not in pair.client.conversation
     pair.cut()
     pair.reconnect()
-    assert pair.client.conversation.ids() == [spoken, "before"]
+    assert pair.client.conversation.ids() == [spoken, *OTHERS]
     assert audio_of(pair, spoken) == SECOND
     agree(pair)
 
 
 def test_a_turn_is_moved_with_its_audio_where_its_words_are_not_known() -> None:  # C3
     pair = steady()
-    pair.client.send_message("Before.", item_id="before")
-    spoken = spoken_turn(pair)
-    pair.client.update_conversation(list(reversed(pair.client.conversation.items())))
+    spoken = spoken_behind_others(pair)
+    to_the_beginning(pair)
     pair.run()
-    assert pair.client.conversation.ids() == [spoken, "before"]
+    assert pair.client.conversation.ids() == [spoken, *OTHERS]
     assert audio_of(pair, spoken) == SECOND
     agree(pair)
 
 
 def test_a_turn_is_moved_with_words_that_were_told_after_the_list_was_made() -> None:  # C3
     pair = steady()
-    pair.client.send_message("Before.", item_id="before")
-    spoken = spoken_turn(pair)
+    spoken = spoken_behind_others(pair)
     items = pair.client.conversation.items()
     told = events.ConversationItemInputAudioTranscriptionCompleted(
         item_id=spoken, content_index=0, transcript="Hello."
     )
     pair.server._wire.send_text(events.encode(told))
     pair.client.receive_data(pair.server.data_to_send(), pair.now)
-    pair.client.update_conversation(list(reversed(items)), base=items)
+    to_the_beginning(pair, items)
     pair.run()
-    assert server_items(pair) == [("user", "Hello."), ("user", "Before.")]
+    assert server_items(pair) == [("user", "Hello."), ("user", "Before."), ("user", "Before.")]
     agree(pair)
 
 

@@ -50,14 +50,19 @@ def apply(items: list[Item], edits: list[Edit[Item]]) -> list[Item]:
     return result
 
 
-def most_that_can_stay(old: list[Item], new: list[Item]) -> int:
-    """Try every selection of new items, longest first."""
-    for length in range(len(new), 0, -1):
+def runs_that_can_stay(old: list[Item], new: list[Item]) -> list[list[str]]:
+    """Every selection of new items that the old ones have in that order; their ids."""
+    runs: list[list[str]] = []
+    for length in range(len(new) + 1):
         for kept in itertools.combinations(new, length):
             remaining = iter(old)
             if all(item in remaining for item in kept):
-                return length
-    return 0
+                runs.append([item.id for item in kept])
+    return runs
+
+
+def most_that_can_stay(old: list[Item], new: list[Item]) -> int:
+    return max(map(len, runs_that_can_stay(old, new)))
 
 
 # C3.
@@ -75,6 +80,27 @@ def test_applying_the_edits_gives_the_new_list(old: list[Item], new: list[Item])
 def test_no_shorter_list_of_edits_does_it(old: list[Item], new: list[Item]) -> None:
     stay = most_that_can_stay(old, new)
     assert len(diff(old, new)) == len(old) + len(new) - 2 * stay
+
+
+@given(items_of("abcdef"), items_of("abcdef"), st.sets(st.sampled_from("abcdef")))
+def test_of_the_shortest_lists_one_leaves_most_held_items(
+    old: list[Item], new: list[Item], held: set[str]
+) -> None:
+    edits = diff(old, new, hold=lambda item: item.id in held)
+    assert apply(old, edits) == new
+    moved = {edit.item_id for edit in edits if isinstance(edit, DeleteItem)}
+    runs = runs_that_can_stay(old, new)
+    assert len(old) - len(moved) == max(map(len, runs))
+    left = len(held & {item.id for item in old} - moved)
+    longest = [run for run in runs if len(run) == max(map(len, runs))]
+    assert left == max(len(held.intersection(run)) for run in longest)
+
+
+def test_of_two_that_change_places_the_held_one_stays() -> None:
+    for held in "ab":
+        deletion, _ = diff(named("ab"), named("ba"), hold=lambda item, held=held: item.id == held)
+        assert isinstance(deletion, DeleteItem)
+        assert deletion.item_id != held
 
 
 @given(items_of())

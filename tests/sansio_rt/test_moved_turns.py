@@ -22,6 +22,7 @@ from sansio_rt import (
     events,
 )
 
+OTHERS = ("first", "second")
 TURN = SECOND + SECOND[:24_000]
 TRANSCRIPTION = "conversation.item.input_audio_transcription."
 
@@ -30,7 +31,13 @@ def keeping(seconds: float, config: SessionConfig | None = None, **server: Any) 
     limits = Limits(max_kept_audio_s=seconds)
     settings = {"retry": RetryPolicy(), "limits": limits}
     pair = Pair(config or SessionConfig(turn_detection=None), client=settings, **server).connect()
-    pair.client.send_message("Before.", item_id="before")
+    return opened(pair)
+
+
+def opened(pair: Pair) -> Pair:
+    """Two messages before the turn: of what changes places, one turn is the fewest."""
+    for item_id in OTHERS:
+        pair.client.send_message("Before.", item_id=item_id)
     pair.run()
     return pair
 
@@ -45,12 +52,15 @@ def spoken(pair: Pair, sound: bytes = TURN) -> str:
 
 
 def turned(pair: Pair) -> list[events.Item]:
-    """All items the other way round."""
-    return list(reversed(pair.client.conversation.items()))
+    """The items with the turn at the other end."""
+    first, *others = pair.client.conversation.items()
+    if first.id not in OTHERS:
+        return [*others, first]
+    return [others[-1], first, *others[:-1]]
 
 
 def move(pair: Pair) -> list[Any]:
-    """The other way round; gives what the service was sent for it."""
+    """Has the turn at the other end; gives what the service was sent for it."""
     pair.client.raw_events = True
     pair.client.update_conversation(turned(pair))
     return [event.event for event in of(RawClientEvent, pair.run())]
@@ -98,8 +108,7 @@ def test_a_turn_is_moved_with_all_of_its_sound_or_not_at_all(seconds: float, mov
 
 
 def test_without_retries_no_sound_is_kept_and_none_is_lost() -> None:  # C3
-    pair = Pair().connect()
-    pair.client.send_message("Before.", item_id="before")
+    pair = opened(Pair().connect())
     refused(pair, spoken(pair))
 
 
@@ -108,9 +117,9 @@ def test_a_turn_whose_sound_is_retrieved_moves_with_it() -> None:  # C3, C7
     item_id = spoken(pair)
     retrieved = pair.client.retrieve_item(item_id)
     pair.run()
-    pair.client.update_conversation([retrieved.result(), pair.client.conversation.items()[0]])
+    pair.client.update_conversation([retrieved.result(), *pair.client.conversation.items()[:2]])
     pair.run()
-    assert pair.client.conversation.ids() == [item_id, "before"]
+    assert pair.client.conversation.ids() == [item_id, *OTHERS]
     assert sound_of(pair, item_id) == TURN
     agree(pair)
 
@@ -119,8 +128,8 @@ def test_a_turn_that_fits_is_moved_whatever_was_lost_before_it() -> None:  # C3,
     pair = keeping(1.5)
     spoken(pair, SECOND * 2)
     item_id = spoken(pair)
-    _, long, _ = items = pair.client.conversation.items()
-    pair.client.update_conversation([items[2], items[0], long])
+    *others, turn = pair.client.conversation.items()
+    pair.client.update_conversation([turn, *others])
     pair.run()
     assert sound_of(pair, item_id) == TURN
     agree(pair)
@@ -265,9 +274,9 @@ NOTE = events.InputText(text="note")
 def noted(pair: Pair, turn: Any, *, first: bool = False) -> list[events.Item]:
     """Has a note put into a turn; gives the parts that the service has of it then."""
     content = [NOTE, *turn.content] if first else [*turn.content, NOTE]
-    before = pair.client.conversation.items()[0]
+    before = pair.client.conversation.items()[:2]
     edited = events.Message(role=turn.role, content=content, id=turn.id)
-    pair.client.update_conversation([before, edited])
+    pair.client.update_conversation([*before, edited])
     pair.run()
     retrieved = pair.client.retrieve_item(str(turn.id))
     pair.run()
@@ -284,7 +293,7 @@ def test_what_is_added_to_a_turn_stands_beside_its_sound(partly: bool, first: bo
     if partly:
         tell_words(pair, item_id, "delta", delta="Hel")
         pair.run()
-    parts: list[Any] = noted(pair, pair.client.conversation.items()[1], first=first)
+    parts: list[Any] = noted(pair, pair.client.conversation.items()[2], first=first)
     sound, note = reversed(parts) if first else parts
     assert base64.b64decode(sound.audio) == TURN
     assert note == NOTE
@@ -294,7 +303,7 @@ def test_what_is_added_to_a_turn_whose_sound_was_not_kept_is_refused() -> None: 
     pair = keeping(1.0)
     item_id = spoken(pair)
     with pytest.raises(LocalProtocolError, match=f"{item_id}.*retrieve_item"):
-        noted(pair, pair.client.conversation.items()[1])
+        noted(pair, pair.client.conversation.items()[2])
 
 
 @pytest.mark.parametrize("moved", [False, True])
@@ -302,11 +311,29 @@ def test_what_is_added_to_a_turn_whose_words_came_since_stands_beside_them(moved
     """The caller's list has the turn without words; it may have been put in again as words, too."""  # C3
     pair = keeping(2.0)
     item_id = spoken(pair)
-    turn = pair.client.conversation.items()[1]
+    turn = pair.client.conversation.items()[2]
     tell_words(pair, item_id, "completed", transcript="Hello there.")
     pair.run()
     if moved:
         for _ in range(2):
             move(pair)
-        assert pair.client.conversation.ids() == ["before", item_id]
+        assert pair.client.conversation.ids() == [*OTHERS, item_id]
     assert noted(pair, turn) == [events.InputText(text="Hello there."), NOTE]
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_of_two_that_change_places_speech_stays(place: int) -> None:  # C3
+    """What was said would be words at best where it is put in again: so a text moves."""
+    pair = Pair().connect()
+    if place:
+        pair.client.send_message("Before.", item_id="text")
+        pair.run()
+    item_id = spoken(pair)
+    if not place:
+        pair.client.send_message("After.", item_id="text")
+        pair.run()
+    pair.client.update_conversation(list(reversed(pair.client.conversation.items())))
+    pair.run()
+    assert pair.client.conversation.ids().index(item_id) == 1 - place
+    assert sound_of(pair, item_id) == TURN
+    agree(pair)
