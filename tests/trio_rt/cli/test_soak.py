@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 import random
+import re
 import socket
 from array import array
 from collections.abc import Callable, Sequence
@@ -311,7 +312,7 @@ def test_a_short_soak_over_sockets(run: Callable[..., Any], tmp_path: Path) -> N
     arguments = ("--sessions", "3", "--minutes", "0.02", "--seed", "4", "--no-faults")
     result = run("soak", *arguments, "--json", record)
     assert result.code == 0, result.out
-    assert result.out.startswith("0 s: 0 sessions")
+    assert re.match(r"\d+ s: 0 sessions", result.out)  # a busy machine takes its time to begin
     assert " ok  errors: 0 unexplained, 0 explained" in result.out
     assert " --  memory: not judged" in result.out
     told = json.loads(record.read_text())
