@@ -184,14 +184,14 @@ def _longest_run(positions: list[int], held: list[bool]) -> list[int]:
     `worths` what they are worth (both rise from run to run), and `lasts` the place of the end in
     `links`. A link names a position and the place of the one in front of it in its run.
     """
-    more_than_all_held = len(positions) + 1
+    one_more = len(positions)  # is worth more than all that are held in a run with one less
     ends: list[int] = []
     worths: list[int] = []
     lasts: list[int] = []
     links: list[tuple[int, int]] = []
     for position, is_held in zip(positions, held, strict=True):
         behind = bisect_left(ends, position)
-        worth = more_than_all_held + is_held
+        worth = one_more + is_held
         if behind:
             worth += worths[behind - 1]
         links.append((position, lasts[behind - 1] if behind else -1))

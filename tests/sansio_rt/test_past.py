@@ -196,6 +196,8 @@ CALL = events.FunctionCall(name="look", arguments="{}", call_id="c", id="i")
         (turn(WORDS, SPEECH), turn(events.InputText(text="a")), ["words", "a"]),
         (turn(SPEECH, SPEECH), turn(events.InputText(text="a")), ["a", ""]),
         (turn(SPEECH, WORDS), turn(), ["", "words"]),
+        (turn(SPEECH), turn(events.InputText(text="a"), WORDS), ["a"]),
+        (turn(SPEECH), turn(*(events.InputAudio(transcript=words) for words in "ab")), ["a"]),
         (turn(WORDS), turn(events.InputText(text="a")), ["words"]),
     ],
 )
@@ -206,6 +208,11 @@ def test_an_edit_has_what_is_known_of_the_speech_that_it_has_a_place_for(
     assert isinstance(item, events.Message)
     said = [getattr(part, "text", None) or getattr(part, "transcript", "") for part in item.content]
     assert [words or "" for words in said] == comes
+
+
+def test_an_item_of_another_kind_is_unchanged_where_it_is_the_same() -> None:
+    assert is_unchanged(CALL, msgspec.structs.replace(CALL, status="completed"))
+    assert not is_unchanged(CALL, msgspec.structs.replace(CALL, arguments="[]"))
 
 
 def test_what_is_no_message_has_no_speech() -> None:
