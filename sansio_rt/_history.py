@@ -351,6 +351,7 @@ class History:
     def _on_deleted(self, event: events.ConversationItemDeleted) -> None:
         command = self._tray.commands.find(CommandKind.DELETE_ITEM, event.item_id)
         if command is None and self._is_doubtful(event.item_id):
+            del self._untold[event.item_id]
             self._retrieve(event.item_id, beyond_limit=True)  # which tells whether it is there
             return
         if not self.note_gone(event.item_id):
@@ -361,7 +362,7 @@ class History:
 
     def _is_doubtful(self, item_id: str) -> bool:
         """Whether a deletion may be an old one, told late, of an item that was created again since."""
-        return item_id in self._conversation and self._untold.pop(item_id, item_id) is None
+        return item_id in self._untold and item_id in self._conversation
 
     def _on_truncated(self, event: events.ConversationItemTruncated) -> None:
         self._conversation.truncate(event.item_id, event.audio_end_ms)
