@@ -25,6 +25,8 @@ from ._driver import Carried as Carried
 from ._driver import Driver as Driver
 from ._driver import Issued as Issued
 from ._driver import Unreachable as Unreachable
+from ._excuses import excuse_item as excuse_item
+from ._excuses import excuse_spoken as excuse_spoken
 from ._invariants import Invariant as Invariant
 from ._invariants import Violation as Violation
 from ._mind import Call as Call

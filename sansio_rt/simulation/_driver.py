@@ -35,9 +35,9 @@ from ._trace import brief_event
 EPOCH_S = 1.8e9
 """The wall clock's time, in Unix seconds, when virtual time is 0."""
 
-_CLOSING = ConnectionState.CLOSING  # bound once: asked for with each command
-
 __all__ = ["EPOCH_S", "Carried", "Driver", "Issued", "Unreachable"]
+
+_CLOSING = ConnectionState.CLOSING  # bound once: asked for with each command
 
 
 class Unreachable(RealtimeError):

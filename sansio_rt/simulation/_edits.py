@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from .. import events
 from .._commands import Command, CommandKind
 from .._conversation import item_id_of
+from ._excuses import excuse_item
 from ._history_rules import EditMade
 from ._plan import Action
 from ._world import World
@@ -32,7 +33,7 @@ class Edit(Action, frozen=True, kw_only=True, tag=True):
             return wanted
         item = wanted.pop(place)
         if self.how == "drop":
-            world.excuse_item(item_id_of(item))
+            excuse_item(world, item_id_of(item))
         elif isinstance(item, events.Message):
             wanted.append(item)
         else:

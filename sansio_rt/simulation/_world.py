@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from typing import Any
 
-from .. import events
 from .._client import ClientProtocol
 from .._connection import ConnectionState
 from .._conversation import ConversationItem
@@ -23,6 +22,7 @@ from ._carry import Carry
 from ._chance import Chance, Chances
 from ._dial_fault import DialFault
 from ._driver import EPOCH_S, Driver, Unreachable
+from ._excuses import excuse_lost
 from ._history_rules import Asked
 from ._invariants import (
     Invariant,
@@ -34,7 +34,6 @@ from ._invariants import (
 from ._mind import Mind, ScriptedMind, Tools, VariedTools
 from ._mouth import Mouth
 from ._network import Line, Pipe, Weather
-from ._outputs import outputs_of
 from ._peers import Peer, Rejecting, Silent
 from ._plan import Action, Plan
 from ._playback import Playback
@@ -141,7 +140,7 @@ class World:
         self._own: dict[type, Callable[[Any], None]] = {
             AudioDelta: self.playback.take,
             CallReady: self._run_tool,
-            SessionResumed: self._excuse,
+            SessionResumed: partial(excuse_lost, self),
         }
         self.driver = Driver(self.client, self, self, self._looking_at, self._note, carry=carry)
 
@@ -418,35 +417,6 @@ class World:
             )
 
         self.after(result.after_s, answer)
-
-    def _excuse(self, event: SessionResumed) -> None:
-        """What the client says that it could not keep."""
-        if event.audio_lost_ms:
-            self.cleared.update(self.pushed)
-        for item_id in event.left_out:
-            self.excuse_item(item_id)
-
-    def excuse_spoken(self) -> None:
-        """What was pushed so far and is in no item that the client knows of may be dropped."""
-        known = self.client.conversation
-        kept = {
-            block
-            for service in self.services
-            for item_id, counted in service.heard_of_item.items()
-            if item_id in known
-            for block in counted
-        }
-        self.cleared.update(block for block in self.pushed if block not in kept)
-
-    def excuse_item(self, item_id: str) -> None:
-        """The words of an item need not be anywhere any more."""
-        self.deleted.add(item_id)
-        entry = self.client.conversation.get(item_id)
-        if entry is not None and isinstance(entry.item, events.FunctionCall):
-            # An output that is moved when its call is gone is put in nowhere.
-            self.deleted.update(outputs_of(entry.item.call_id, self.client))
-        for service in self.services:
-            self.cleared.update(service.heard_of_item.get(item_id, ()))
 
     # --- for actions ------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from .._commands import Command, CommandKind
 from .._connection import ConnectionState
 from ._dial_fault import DialFault, check_dial_fault
 from ._edits import Edit, Rewrite
+from ._excuses import excuse_item, excuse_spoken
 from ._misbehaviour import ServerForgets, ServerMutes
 from ._plan import Action
 from ._sound import silence
@@ -190,7 +191,7 @@ class Delete(Action, frozen=True, kw_only=True, tag=True):
         entry = world.item(self.which)
         if entry is not None:
             item_id = entry.id
-            world.excuse_item(item_id)
+            excuse_item(world, item_id)
             world.driver.ask("delete", lambda: world.client.delete_item(item_id))
 
 
@@ -243,7 +244,7 @@ class Clear(Action, frozen=True, kw_only=True, tag=True):
     def _clear(self, world: World) -> Command | None:
         if _is_mid_word(world):
             return None
-        world.excuse_spoken()
+        excuse_spoken(world)
         return world.client.clear_audio()
 
 

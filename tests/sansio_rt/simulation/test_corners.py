@@ -37,6 +37,7 @@ from sansio_rt.simulation import (
 )
 from sansio_rt.simulation import chances_of as chances
 from sansio_rt.simulation._driver import Driver, Unreachable
+from sansio_rt.simulation._excuses import excuse_lost
 from sansio_rt.simulation._history_rules import Asked
 from sansio_rt.simulation._network import Line
 from sansio_rt.simulation._peers import Rejecting
@@ -165,9 +166,11 @@ def test_what_the_client_says_is_lost_need_not_be_heard() -> None:
     made = world()
     made.pushed = {1: 24, 2: 24}
     resumed = SessionResumed(away_s=1.0, replayed=0, left_out=(), audio_lost_ms=0.0)
-    made._excuse(resumed)
+    excuse_lost(made, resumed)
     assert made.cleared == set()
-    made._excuse(SessionResumed(away_s=1.0, replayed=0, left_out=("item_1",), audio_lost_ms=20.0))
+    excuse_lost(
+        made, SessionResumed(away_s=1.0, replayed=0, left_out=("item_1",), audio_lost_ms=20.0)
+    )
     assert made.cleared == {1, 2}
     assert made.deleted == {"item_1"}
 
